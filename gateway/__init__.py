@@ -1,0 +1,1 @@
+"""The gateway: the door in front of the bank. It gathers facts, asks the PDP, records, gives effect."""

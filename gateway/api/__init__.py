@@ -1,0 +1,1 @@
+"""The JSON routes and their schemas, a file per audience."""

@@ -1,0 +1,208 @@
+"""The database: readers, and the one writer that commits for everybody (group commit).
+
+The rules it keeps:
+- Only here is anything committed. A write is a unit, a function of one connection; the writer runs
+  waiting units in one transaction, each in a savepoint, so that one that fails sinks no other.
+- No answer leaves before COMMIT has returned. If COMMIT itself fails nobody may say what happened:
+  every waiting caller gets `CommitUnknownError`, and the connection is thrown away.
+- Settings that would lose an acknowledged decision are read back and refused (SQLite answers a
+  PRAGMA with the mode in force instead of raising).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlmodel import Session
+
+from gateway.errors import CommitUnknownError, SettingsError
+
+T = TypeVar("T")
+Unit = Callable[[Connection], T]
+
+#: Units in one transaction at the most; the measured knee of group commit lies here.
+BATCH = 64
+
+#: What must be read back from SQLite: name → value. synchronous 2 is FULL.
+PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "foreign_keys": 1,
+    "trusted_schema": 0,
+    "busy_timeout": 5000,
+}
+
+_Job = tuple[Unit[Any], "Future[Any]"]
+
+
+class Database:
+    """One SQLite file held by one process: many readers, one writer thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path` (its folder must exist). Raises `SettingsError` if somebody else holds it."""
+        self.path = path
+        self._lock = _hold(path)
+        self.engine = _engine(path)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
+        self._closed = False
+        with self.engine.connect() as connection:
+            verify_durability(connection)
+        self._thread.start()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading: one snapshot from its first statement on, rolled back after."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """An ORM session for the administration path. It only reads: what it changes is lost."""
+        with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    def submit(self, unit: Unit[T]) -> Future[T]:
+        """Hand a unit to the writer; the future resolves after COMMIT, or with the unit's error."""
+        future: Future[T] = Future()
+        if self._closed:
+            raise SettingsError("the database is closed")
+        self._jobs.put((unit, future))
+        return future
+
+    def write(self, unit: Unit[T]) -> T:
+        """Run a unit and wait for its COMMIT (from a thread; never on the event loop)."""
+        return self.submit(unit).result()
+
+    async def write_async(self, unit: Unit[T]) -> T:
+        """Run a unit and await its COMMIT (on the event loop)."""
+        return await asyncio.wrap_future(self.submit(unit))
+
+    def close(self) -> None:
+        """Let the writer finish what waits, then close everything."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+        self.engine.dispose()
+        os.close(self._lock)
+
+    def _write(self) -> None:
+        ended = False
+        while not ended:
+            batch, ended = self._wait()
+            if batch:
+                self._run(batch)
+
+    def _wait(self) -> tuple[list[_Job], bool]:
+        batch: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            batch.append(job)
+            if len(batch) == BATCH:
+                return batch, False
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return batch, False
+        return batch, True
+
+    def _run(self, batch: list[_Job]) -> None:
+        done: list[tuple[Future[Any], Any]] = []
+        try:
+            with self.engine.connect() as connection:
+                connection.info["write"] = True  # `_begin` takes the write lock for it
+                transaction = connection.begin()
+                try:
+                    for unit, future in batch:
+                        done += _savepoint(connection, unit, future)
+                    # A crash before this line leaves nothing of the batch; after it, all of it.
+                    transaction.commit()
+                finally:
+                    connection.info.pop("write", None)
+                    if transaction.is_active:
+                        connection.invalidate()
+        except (DBAPIError, OSError) as error:
+            # Nobody can say whether it is durable. SQLite itself would carry on; we never reuse
+            # a connection after an I/O error (reliability: F5, F7).
+            self.engine.dispose()
+            unknown = CommitUnknownError(str(error))
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(unknown)
+            return
+        self.acknowledge(done)
+
+    def acknowledge(self, done: list[tuple[Future[Any], Any]]) -> None:
+        """Let the answers of a committed batch go."""
+        for future, result in done:
+            future.set_result(result)
+
+
+def _savepoint(
+    connection: Connection, unit: Unit[Any], future: Future[Any]
+) -> list[tuple[Future[Any], Any]]:
+    savepoint = connection.begin_nested()
+    try:
+        result = unit(connection)
+    except OperationalError:
+        raise  # a dead disk or a lost connection: nothing of this batch may be acknowledged
+    except Exception as error:  # noqa: BLE001 - handed to the caller, who waits for it
+        savepoint.rollback()
+        future.set_exception(error)
+        return []
+    savepoint.commit()
+    return [(future, result)]
+
+
+def verify_durability(connection: Connection) -> None:
+    """Read back every PRAGMA; raise `SettingsError` where the mode in force is weaker."""
+    for name, wanted in PRAGMAS.items():
+        got = connection.execute(text(f"PRAGMA {name}")).scalar_one()
+        if got != wanted:
+            raise SettingsError(f"sqlite keeps {name} at `{got}`, `{wanted}` is needed")
+
+
+def _engine(path: Path) -> Engine:
+    # Readers run in the thread pool (40 threads): a smaller pool would starve them.
+    engine = create_engine(f"sqlite:///{path}", pool_size=48, max_overflow=16)
+
+    @event.listens_for(engine, "connect")
+    def _connect(dbapi: Any, _record: object) -> None:
+        dbapi.isolation_level = None  # we say BEGIN ourselves
+        cursor = dbapi.cursor()
+        for name, value in PRAGMAS.items():
+            # Fetched, because an I/O error during the switch to WAL only surfaces with the row.
+            cursor.execute(f"PRAGMA {name}={value}").fetchall()
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        mode = "IMMEDIATE" if connection.info.get("write") else "DEFERRED"
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+def _hold(path: Path) -> int:
+    lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise SettingsError(
+            f"`{path}` is held by another process; ask the running gateway instead"
+        ) from error
+    return lock

@@ -1,0 +1,1 @@
+"""The facts: parties and control, papers and quotas, collections, forms, consents, holdings."""

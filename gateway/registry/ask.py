@@ -1,0 +1,153 @@
+"""What a researcher asks: the body of an evaluation or an access request, parsed once at the door.
+
+Tri-state throughout: a field left out is unknown, never no. A party that does not exist in the
+arrangement is said to be `"none"`; left out, it is unknown. Amounts of money are whole fen (分).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from policies.consent import Research
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,80}\Z")]
+PartyOrNone = Annotated[str, Field(pattern=r"^(none|pty_[A-Za-z0-9_]{1,64})\Z")]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}\Z", description="ISO 3166-1 alpha-2")]
+Text = Annotated[str, Field(max_length=4000)]
+
+KINDS = (
+    "whole_blood",
+    "blood_cells",
+    "tumour_tissue",
+    "dna",
+    "plasma",
+    "genome",
+    "exome",
+    "clinical",
+)
+ItemKind = Literal[
+    "whole_blood", "blood_cells", "tumour_tissue", "dna", "plasma", "genome", "exome", "clinical"
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UserAsked(_Part):
+    """One person who would use what is released, and the country they would access it from."""
+
+    researcher: Identifier
+    access_country: Country | None = None
+
+
+class HostAsked(_Part):
+    """Where data would lie, and who operates that place."""
+
+    operator: PartyOrNone | None = None
+    place: Country | None = None
+
+
+class PurposeAsked(_Part):
+    """What it is for, in the terms consents speak of."""
+
+    research: Research
+    text: Text = ""
+    diseases: list[Identifier] = Field(default_factory=list, max_length=50)
+    research_types: list[Identifier] = Field(default_factory=list, max_length=50)
+    commercial: bool | None = None
+    genetic: bool | None = None
+    publication_planned: bool | None = None
+    publication_from: date | None = None
+    collaborators: list[Identifier] | None = Field(default=None, max_length=50)
+
+
+class CohortAsked(_Part):
+    """Which donors' holdings: every condition given must hold; none given means the whole bank.
+
+    `samples` lists donor codes or holding codes; an unknown one refuses the request (422).
+    `disease` includes all descendants of the term.
+    """
+
+    collections: list[Identifier] = Field(default_factory=list, max_length=500)
+    sex: Literal["female", "male"] | None = None
+    disease: Identifier | None = None
+    samples: list[Identifier] = Field(default_factory=list, max_length=10_000)
+
+
+class ItemsAsked(_Part):
+    """Which kinds of holdings of which donors, and how many tubes of each."""
+
+    kinds: list[ItemKind] = Field(min_length=1, max_length=len(KINDS))
+    cohort: CohortAsked = CohortAsked()
+    units_each: int = Field(default=1, ge=1, le=100)
+
+
+class PriceAsked(_Part):
+    """What the bank would be paid and what it can document as cost, in fen (Decree 717 art. 10)."""
+
+    price_fen: int | None = Field(default=None, ge=0, le=10**12)
+    cost_fen: int | None = Field(default=None, ge=0, le=10**12)
+    cost_documented: bool | None = None
+
+
+class AgreementAsked(_Part):
+    """The agreement between the sides (Decree 717 arts 24–25)."""
+
+    signed: bool | None = None
+    clauses: (
+        list[
+            Literal[
+                "records_open", "backup", "joint_patents", "benefit", "data_use_both", "no_onward"
+            ]
+        ]
+        | None
+    ) = Field(default=None, max_length=6)
+
+
+class TrialAsked(_Part):
+    """A clinical trial that rests on a filing instead of an approval (Decree 717 art. 22)."""
+
+    for_marketing: bool | None = None
+    in_registered_institution: bool | None = None
+    collected_in_institution: bool | None = None
+    tested_in_institution_or_named_unit: bool | None = None
+    exploratory_part: bool | None = None
+
+
+class Ask(_Part):
+    """One whole request. Everything the gateway needs to know and only the applicant can say."""
+
+    project: Identifier
+    action: Literal["release", "preserve", "collect", "open_access", "enforcement_request"] = (
+        "release"
+    )
+    recipient: PartyOrNone
+    recipient_role: (
+        Literal["partner", "sponsor", "cro", "lab", "edc_only", "funder_only"] | None
+    ) = None
+    recipient_has_access: bool | None = None
+    sponsor: PartyOrNone | None = None
+    beneficiary: PartyOrNone | None = None
+    host: HostAsked | None = None
+    users: list[UserAsked] | None = Field(default=None, max_length=200)
+    outputs: list[Literal["individual", "aggregate", "model_weights"]] | None = Field(
+        default=None, max_length=3
+    )
+    purpose: PurposeAsked
+    items: ItemsAsked | None = None
+    price: PriceAsked = PriceAsked()
+    agreement: AgreementAsked = AgreementAsked()
+    trial: TrialAsked | None = None
+    leftover: Literal["destroy", "return", "keep"] | None = None
+    material_exits: bool | None = None
+    extracts_nucleic_acid: bool | None = None
+    produced_in_cooperation: bool | None = None
+    clinical_care: bool | None = None
+    research_use: bool | None = None
+    prc_authority_approval: bool | None = None
+    pi_form: Literal["identifiable", "deidentified", "anonymised"] | None = None
+    until: date | None = None

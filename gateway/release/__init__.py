@@ -1,0 +1,1 @@
+"""What is let out: grants, visas, the handing-over of data and samples."""

@@ -1,0 +1,1 @@
+"""What regulators receive: audit exports, replay, plain-word verdicts."""

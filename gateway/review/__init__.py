@@ -1,0 +1,1 @@
+"""What officers do: the workflow as a table, cases, commands and events."""

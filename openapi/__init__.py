@@ -1,0 +1,1 @@
+"""The committed contract and the check that code and contract agree."""
