@@ -1,0 +1,267 @@
+"""Reading the log: head, leaves, documents, tiles and proofs. Writes nothing.
+
+Used through `audit.log`. Every function takes the caller's SQLAlchemy `Connection` and an origin,
+and sees what that connection sees. Rows are only ever added to, so a tile longer than the tree
+asked for is cut to that tree.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, and_, or_, select
+
+from audit import merkle
+from audit.leaf import Opening
+from audit.merkle import HASH_SIZE, CompactRange
+from audit.tables import log_checkpoint, log_document, log_head, log_leaf, log_opening, log_tile
+from audit.tiles import (
+    TILE_WIDTH,
+    Tile,
+    encode_bundle,
+    place_of_node,
+    right_edge,
+    root_of_hashes,
+    split_hashes,
+    width_at,
+)
+
+_CHUNK: Final = 1024  # leaves per statement when streaming: about 1 MB
+
+
+class LogError(Exception):
+    """Something about the log stands in the way."""
+
+
+class LogCorruptError(LogError):
+    """What is stored contradicts itself: stop writing, keep what there is, call someone."""
+
+
+class NotInLogError(LogError, LookupError):
+    """The log has no such entry, tile, document or opening; the asker is at fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The newest state of a log. `last_time_us` counts microseconds since 1970 UTC."""
+
+    origin: str
+    size: int
+    root: bytes
+    frontier: tuple[bytes, ...] = field(repr=False)
+    last_time_us: int
+    epoch: int
+
+    def tree(self) -> CompactRange:
+        """The tree to append to; raises `LogCorruptError` if frontier and root disagree."""
+        try:
+            tree = CompactRange(self.size, self.frontier)
+        except merkle.ProofError as error:
+            raise LogCorruptError(f"the frontier of `{self.origin}` is torn: {error}") from error
+        if tree.root() != self.root:
+            raise LogCorruptError(f"the frontier of `{self.origin}` does not give its root")
+        return tree
+
+
+def head(conn: Connection, origin: str, *, lock: bool = False) -> Head:
+    """The head of the log; `lock` holds the row until the transaction ends (PostgreSQL).
+
+    Raises `NotInLogError` if there is no such log.
+    """
+    query = select(log_head).where(log_head.c.origin == origin)
+    if lock:
+        query = query.with_for_update()
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        raise NotInLogError(f"there is no log `{origin}`")
+    return Head(
+        origin=row.origin,
+        size=row.size,
+        root=row.root,
+        frontier=tuple(
+            row.frontier[at : at + HASH_SIZE] for at in range(0, len(row.frontier), HASH_SIZE)
+        ),
+        last_time_us=row.last_time_us,
+        epoch=row.epoch,
+    )
+
+
+def leaf(conn: Connection, origin: str, index: int) -> bytes:
+    """The bytes of one leaf; raises `NotInLogError`, or `LogCorruptError` if its hash is off."""
+    row = conn.execute(
+        select(log_leaf.c.leaf, log_leaf.c.leaf_hash).where(
+            log_leaf.c.origin == origin, log_leaf.c.idx == index
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotInLogError(f"there is no entry `{index}` in `{origin}`")
+    found: bytes = row.leaf
+    if merkle.leaf_hash(found) != row.leaf_hash:
+        raise LogCorruptError(f"entry `{index}` of `{origin}` does not have its hash")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLeaf:
+    """A leaf as the table holds it, unchecked."""
+
+    index: int
+    leaf: bytes
+    leaf_hash: bytes
+
+
+def stored_leaves(
+    conn: Connection, origin: str, start: int = 0, stop: int | None = None
+) -> Iterator[StoredLeaf]:
+    """The rows from `start` to before `stop` in order, a chunk at a time, as they are."""
+    after = start - 1
+    while True:
+        query = (
+            select(log_leaf.c.idx, log_leaf.c.leaf, log_leaf.c.leaf_hash)
+            .where(log_leaf.c.origin == origin, log_leaf.c.idx > after)
+            .order_by(log_leaf.c.idx)
+            .limit(_CHUNK)
+        )
+        if stop is not None:
+            query = query.where(log_leaf.c.idx < stop)
+        rows = conn.execute(query).all()
+        for row in rows:
+            yield StoredLeaf(index=row.idx, leaf=row.leaf, leaf_hash=row.leaf_hash)
+        if len(rows) < _CHUNK:
+            return
+        after = rows[-1].idx
+
+
+def leaves(conn: Connection, origin: str, start: int, stop: int) -> Iterator[bytes]:
+    """The bytes of the leaves from `start` to before `stop`, streamed.
+
+    Raises `NotInLogError` if the log is shorter, `LogCorruptError` at a hole or a wrong hash.
+    """
+    if not 0 <= start <= stop <= head(conn, origin).size:
+        raise NotInLogError(f"`{origin}` does not have the entries `{start}` to `{stop}`")
+    expected = start
+    for row in stored_leaves(conn, origin, start, stop):
+        if row.index != expected or merkle.leaf_hash(row.leaf) != row.leaf_hash:
+            raise LogCorruptError(f"entry `{expected}` of `{origin}` is missing or changed")
+        yield row.leaf
+        expected += 1
+    if expected != stop:
+        raise LogCorruptError(f"entry `{expected}` of `{origin}` is missing")
+
+
+def document(conn: Connection, digest: bytes) -> bytes:
+    """The document with this SHA-256; raises `NotInLogError`."""
+    body: bytes | None = conn.execute(
+        select(log_document.c.body).where(log_document.c.digest == digest)
+    ).scalar_one_or_none()
+    if body is None:
+        raise NotInLogError(f"there is no document `{digest.hex()}`")
+    return body
+
+
+def opening(conn: Connection, origin: str, index: int, name: str) -> Opening:
+    """What opens a commitment; raises `NotInLogError` if there is none or it was erased."""
+    row = conn.execute(
+        select(log_opening.c.salt, log_opening.c.value).where(
+            log_opening.c.origin == origin,
+            log_opening.c.idx == index,
+            log_opening.c.name == name,
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotInLogError(f"there is no opening of `{name}` in entry `{index}` of `{origin}`")
+    return Opening(name=name, salt=row.salt, value=row.value)
+
+
+def tile(conn: Connection, origin: str, level: int, n: int, width: int) -> bytes:
+    """The first `width` hashes of a tile, end to end; raises `NotInLogError`."""
+    data: bytes | None = conn.execute(
+        select(log_tile.c.data).where(
+            log_tile.c.origin == origin, log_tile.c.level == level, log_tile.c.n == n
+        )
+    ).scalar_one_or_none()
+    if data is None or not 0 < width * HASH_SIZE <= len(data):
+        raise NotInLogError(f"there is no tile `{level}/{n}` of width `{width}` in `{origin}`")
+    return data[: width * HASH_SIZE]
+
+
+def bundle(conn: Connection, origin: str, n: int, width: int) -> bytes:
+    """The entry bundle `n` with its first `width` entries; raises `NotInLogError`."""
+    if not 0 < width <= TILE_WIDTH:
+        raise NotInLogError(f"there is no bundle of width `{width}`")
+    return encode_bundle(leaves(conn, origin, n * TILE_WIDTH, n * TILE_WIDTH + width))
+
+
+def edge_tiles(conn: Connection, origin: str, size: int) -> dict[int, tuple[bytes, ...]]:
+    """Level -> hashes of the partial tiles of a tree of `size` leaves, in one read.
+
+    Raises `LogCorruptError` if one is missing or too short.
+    """
+    wanted: list[Tile] = list(right_edge(size))
+    if not wanted:
+        return {}
+    places = [and_(log_tile.c.level == one.level, log_tile.c.n == one.index) for one in wanted]
+    rows = conn.execute(
+        select(log_tile.c.level, log_tile.c.data).where(log_tile.c.origin == origin, or_(*places))
+    )
+    found = {row.level: row.data for row in rows}
+    edge: dict[int, tuple[bytes, ...]] = {}
+    for one in wanted:
+        data = found.get(one.level, b"")
+        if len(data) < one.width * HASH_SIZE:
+            raise LogCorruptError(f"`{one.path()}` of `{origin}` is missing or short")
+        edge[one.level or 0] = split_hashes(data[: one.width * HASH_SIZE])
+    return edge
+
+
+class TileReader:
+    """Reads tree nodes from the tiles, each tile once. Owned by one proof."""
+
+    def __init__(self, conn: Connection, origin: str, size: int) -> None:
+        """For the tree of the first `size` leaves as `conn` sees it."""
+        self._conn = conn
+        self._origin = origin
+        self._size = size
+        self._read: dict[tuple[int, int], bytes] = {}
+
+    def __call__(self, level: int, index: int) -> bytes:
+        """The root of node (level, index); raises `LogCorruptError` if its tile is not there."""
+        place = place_of_node(level, index)
+        key = (place.level, place.index)
+        if key not in self._read:
+            width = width_at(self._size, *key)
+            try:
+                self._read[key] = tile(self._conn, self._origin, *key, width)
+            except NotInLogError as error:
+                raise LogCorruptError(str(error)) from error
+        return root_of_hashes(self._read[key][place.start * HASH_SIZE : place.stop * HASH_SIZE])
+
+
+def root_at(conn: Connection, origin: str, size: int) -> bytes:
+    """The root of the first `size` leaves, from the tiles alone."""
+    return merkle.root_from_nodes(size, TileReader(conn, origin, size))
+
+
+def inclusion(conn: Connection, origin: str, index: int, size: int) -> tuple[bytes, ...]:
+    """The inclusion proof of `index` in the tree of `size`; raises `NotInLogError`."""
+    if not 0 <= index < size <= head(conn, origin).size:
+        raise NotInLogError(f"`{origin}` cannot prove entry `{index}` in a tree of `{size}`")
+    return merkle.inclusion_proof(index, size, TileReader(conn, origin, size))
+
+
+def consistency(conn: Connection, origin: str, old: int, new: int) -> tuple[bytes, ...]:
+    """The consistency proof from size `old` to `new`; raises `NotInLogError`."""
+    if not 0 < old <= new <= head(conn, origin).size:
+        raise NotInLogError(f"`{origin}` cannot prove size `{old}` consistent with `{new}`")
+    return merkle.consistency_proof(old, new, TileReader(conn, origin, new))
+
+
+def latest_checkpoint(conn: Connection, origin: str) -> bytes | None:
+    """The newest signed checkpoint, a note; None before the first."""
+    note: bytes | None = conn.execute(
+        select(log_checkpoint.c.note)
+        .where(log_checkpoint.c.origin == origin)
+        .order_by(log_checkpoint.c.size.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return note
