@@ -1,0 +1,44 @@
+# The two commands a newcomer needs: make demo, make test. Each does all its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo serve test test-long check bench setup clean
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+setup: $(READY) ## the virtual environment with the locked dependencies
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY) ## run the main job start to end and exit
+	$(BIN)/hgr demo
+
+serve: $(READY) ## keep a filled demo bank running; prints addresses, keys and logins
+	$(BIN)/hgr demo --serve
+
+check: $(READY) ## everything but tests: format, lint, types, floors, packs, contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_floors.py
+	$(BIN)/hgr packs check
+	$(BIN)/python -m openapi.check
+
+test: $(READY) ## all tests, with the coverage floors
+	$(BIN)/python -m pytest --cov --cov-report=term -m "not long"
+	$(BIN)/python -m coverage report --include='policies/*,audit/*' --fail-under=100 --skip-covered
+
+test-long: $(READY) ## the long campaigns
+	$(BIN)/python -m pytest -m long
+
+bench: $(READY) ## the cost of a durable decision, as a ratio to a bare endpoint
+	$(BIN)/python bench/decision.py
+
+clean: ## remove what make has made
+	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
