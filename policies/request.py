@@ -20,6 +20,10 @@ Value = bool | int | str | date | frozenset[str]
 Facts = Mapping[str, Value]
 
 
+class PolicyError(Exception):
+    """The PDP was given what it cannot judge; the caller is at fault and must fail closed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
     """Profile × dated flags × kind of item, with counts (design §2).

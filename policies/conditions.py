@@ -1,0 +1,249 @@
+"""The condition language of rules: closed operators over facts, three-valued after Kleene.
+
+The rules it keeps: an unknown fact makes a leaf None, and None is never taken for False; `all`
+with a False is False whatever is unknown, `any` with a True is True. Every name and type is checked
+when a pack is loaded, so that evaluating can no longer go wrong; conditions become closures once.
+
+    {all: [{fact: recipient.foreign, is: true}, {not: {fact: paper.exit.in_force, is: true}}]}
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from policies.strict import Data, Path
+from policies.vocabulary import Fact, FactType, Lookup, fraction, is_value_of
+
+#: Told of each mistake: the path in the file, then the sentence in English and Chinese.
+Report = Callable[[Path, str, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A compiled condition.
+
+    `holds` gives True, False or None (unknown); `missing` the unknown facts that made it None, and
+    only those; `reads` every fact it may look at; `total` says that it can never be None.
+    """
+
+    holds: Callable[[Lookup], bool | None]
+    missing: Callable[[Lookup], frozenset[str]]
+    reads: frozenset[str]
+    total: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Operator:
+    """One leaf operator: the types of its left side, whether its right side is many, its test."""
+
+    types: frozenset[FactType]
+    many: bool
+    test: Callable[[Any, Any], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where in a file the parser stands, what may be named there, and whom to tell of mistakes."""
+
+    facts: Mapping[str, Fact]
+    path: Path
+    report: Report
+
+    def under(self, *keys: str | int) -> _Place:
+        return _Place(facts=self.facts, path=(*self.path, *keys), report=self.report)
+
+    def fact(self, name: str) -> Fact | None:
+        found = self.facts.get(name)
+        if found is None:
+            self.report(self.path, f"unknown fact `{name}`", f"未知事实 `{name}`")
+        return found
+
+
+_SCALARS = frozenset(FactType) - {FactType.SET}
+_ORDERED = frozenset({FactType.INT, FactType.FRACTION})
+_DATES = frozenset({FactType.DATE})
+_SETS = frozenset({FactType.SET})
+
+_OPERATORS: Mapping[str, _Operator] = {
+    "is": _Operator(types=_SCALARS, many=False, test=operator.eq),
+    "in": _Operator(
+        types=_SCALARS - {FactType.BOOL}, many=True, test=lambda left, right: left in right
+    ),
+    "at_least": _Operator(types=_ORDERED, many=False, test=operator.ge),
+    "at_most": _Operator(types=_ORDERED, many=False, test=operator.le),
+    "before": _Operator(types=_DATES, many=False, test=operator.lt),
+    "after": _Operator(types=_DATES, many=False, test=operator.gt),
+    "within": _Operator(types=_SETS, many=True, test=operator.le),
+}
+_IN_SETS = frozenset({FactType.TEXT, FactType.SET})  # sets hold texts
+_LEAVES = frozenset({*_OPERATORS, "known"})
+
+
+def parse(data: Data, facts: Mapping[str, Fact], path: Path, report: Report) -> Condition | None:
+    """Compile one condition as it stands in a file; None after reporting everything wrong in it."""
+    return _parse(data, _Place(facts=facts, path=path, report=report))
+
+
+def _parse(data: Data, place: _Place) -> Condition | None:
+    match data:
+        case {"all": list(parts)} if len(data) == 1:
+            return _several(parts, place.under("all"), deciding=False)
+        case {"any": list(parts)} if len(data) == 1:
+            return _several(parts, place.under("any"), deciding=True)
+        case {"not": part} if len(data) == 1:
+            inner = _parse(part, place.under("not"))
+            return None if inner is None else _negated(inner)
+        case {"fact": str(name)} if len(data) == 2 and not _LEAVES.isdisjoint(data):
+            sign = next(key for key in data if key != "fact")
+            return _leaf(name, sign, data[sign], place)
+    place.report(
+        place.path,
+        "a condition is one of all, any, not, or a fact with exactly one operator",
+        "条件必须是 all、any、not 之一，或一个事实加恰好一个运算符",
+    )
+    return None
+
+
+def _several(parts: Sequence[Data], place: _Place, *, deciding: bool) -> Condition | None:
+    """`all` (decided by one False) and `any` (decided by one True)."""
+    if not parts:
+        place.report(place.path, "an empty list decides nothing", "列表不能为空")
+        return None
+    parsed = [_parse(part, place.under(index)) for index, part in enumerate(parts)]
+    inner = [condition for condition in parsed if condition is not None]
+    if len(inner) < len(parts):
+        return None
+    tests = tuple(condition.holds for condition in inner)
+
+    def holds(look: Lookup) -> bool | None:
+        otherwise: bool | None = not deciding
+        for test in tests:
+            truth = test(look)
+            if truth is deciding:
+                return deciding
+            if truth is None:
+                otherwise = None
+        return otherwise
+
+    def missing(look: Lookup) -> frozenset[str]:
+        unknown = (c.missing(look) for c in inner if c.holds(look) is None)
+        return frozenset[str]().union(*unknown)
+
+    return Condition(
+        holds=holds,
+        missing=missing,
+        reads=frozenset[str]().union(*(condition.reads for condition in inner)),
+        total=all(condition.total for condition in inner),
+    )
+
+
+def _negated(inner: Condition) -> Condition:
+    test = inner.holds
+
+    def holds(look: Lookup) -> bool | None:
+        truth = test(look)
+        return None if truth is None else not truth
+
+    return Condition(holds=holds, missing=inner.missing, reads=inner.reads, total=inner.total)
+
+
+def _leaf(name: str, sign: str, right: Data, place: _Place) -> Condition | None:
+    fact = place.under("fact").fact(name)
+    if fact is None:
+        return None
+    beside = place.under(sign)
+    if sign == "known":
+        if not isinstance(right, bool):
+            beside.report(beside.path, "`known` takes true or false", "只能取 true 或 false")
+            return None
+        return _known(name, wanted=right)
+    if fact.type not in _OPERATORS[sign].types:
+        en = f"`{sign}` does not fit `{name}`, a {fact.type}"
+        beside.report(beside.path, en, f"`{sign}` 不适用于该事实的类型")
+        return None
+    match right:
+        case {"fact": str(other)} if len(right) == 1:
+            return _against_fact(fact, sign, other, beside)
+    return _against_literal(fact, sign, right, beside)
+
+
+def _known(name: str, *, wanted: bool) -> Condition:
+    return Condition(
+        holds=lambda look: (look(name) is not None) is wanted,
+        missing=lambda _look: frozenset(),
+        reads=frozenset({name}),
+        total=True,
+    )
+
+
+def _against_literal(fact: Fact, sign: str, right: Data, place: _Place) -> Condition | None:
+    """A fact beside a value, or beside a list of values, written in the pack."""
+    kind = _OPERATORS[sign]
+    if kind.many is not isinstance(right, list) or right == []:
+        en = f"`{sign}` takes " + (
+            "a list that is not empty, or a set" if kind.many else "one value"
+        )
+        place.report(place.path, en, f"`{sign}` 右侧的形式不对")
+        return None
+    members = right if isinstance(right, list) else [right]
+    wrong = [member for member in members if not _is_literal_of(member, fact)]
+    for member in wrong:
+        en = f"`{member}` is no {fact.type} that `{fact.name}` can be"
+        place.report(place.path, en, f"`{member}` 不是 `{fact.name}` 的可能取值")
+    if wrong:
+        return None
+    shares = fact.type is FactType.FRACTION
+    values = [fraction(str(member)) if shares else member for member in members]
+    literal: Any = frozenset(values) if kind.many else values[0]
+    name, test = fact.name, kind.test
+
+    def holds(look: Lookup) -> bool | None:
+        left = look(name)
+        return None if left is None else test(left, literal)
+
+    def holds_share(look: Lookup) -> bool | None:
+        left = look(name)
+        return None if left is None else test(fraction(str(left)), literal)
+
+    return _comparison(holds_share if shares else holds, (name,))
+
+
+def _against_fact(fact: Fact, sign: str, other: str, place: _Place) -> Condition | None:
+    """A fact beside another fact of its type, or a text or set beside a set."""
+    beside = place.fact(other)
+    if beside is None:
+        return None
+    many = _OPERATORS[sign].many
+    wanted = FactType.SET if many else fact.type
+    if beside.type is not wanted or (many and fact.type not in _IN_SETS):
+        en = f"`{fact.name}`, a {fact.type}, cannot stand beside `{other}`, a {beside.type}"
+        place.report(place.path, en, "两个事实的类型不能比较")
+        return None
+    shares = fact.type is FactType.FRACTION
+    name, test = fact.name, _OPERATORS[sign].test
+
+    def holds(look: Lookup) -> bool | None:
+        left, right = look(name), look(other)
+        if left is None or right is None:
+            return None
+        return test(fraction(str(left)), fraction(str(right))) if shares else test(left, right)
+
+    return _comparison(holds, (name, other))
+
+
+def _comparison(holds: Callable[[Lookup], bool | None], names: tuple[str, ...]) -> Condition:
+    return Condition(
+        holds=holds,
+        missing=lambda look: frozenset(name for name in names if look(name) is None),
+        reads=frozenset(names),
+        total=False,
+    )
+
+
+def _is_literal_of(value: Data, fact: Fact) -> bool:
+    if fact.type is FactType.SET:
+        return isinstance(value, str) and is_value_of(frozenset({value}), fact)
+    return is_value_of(value, fact)

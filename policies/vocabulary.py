@@ -1,0 +1,222 @@
+"""The facts that rules may speak of: their types, levels and sources, and how derived ones are had.
+
+The rules it keeps: a name outside the vocabulary is refused, a value of the wrong type is refused,
+and a fact that nobody gave is UNKNOWN (None), never false. A derived fact is computed at most once
+per scope; one whose legal content is of low confidence is UNKNOWN until somebody confirmed it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from fractions import Fraction
+from functools import lru_cache
+
+from policies.request import PolicyError, Value
+
+#: Facts by name; None for what is not known.
+Lookup = Callable[[str], Value | None]
+#: A derived fact: a pure function of other facts (policies/derived.py).
+Function = Callable[[Lookup], Value | None]
+
+
+class FactType(StrEnum):
+    """What a fact's value may be. A fraction is the text `p/q`, compared exactly."""
+
+    BOOL = "bool"
+    INT = "int"
+    TEXT = "text"
+    DATE = "date"
+    SET = "set"
+    FRACTION = "fraction"
+
+
+class Level(StrEnum):
+    """Of what a fact or rule speaks: the request, one stratum, or the strata that may go."""
+
+    REQUEST = "request"
+    STRATUM = "stratum"
+    SELECTION = "selection"
+
+
+class Source(StrEnum):
+    """Who can supply a fact that is missing."""
+
+    APPLICANT = "applicant"
+    BANK = "bank"
+    OFFICER = "officer"
+
+
+#: What each level may read: a stratum and the selection stand within a request.
+READABLE: Mapping[Level, frozenset[Level]] = {
+    Level.REQUEST: frozenset({Level.REQUEST}),
+    Level.STRATUM: frozenset({Level.REQUEST, Level.STRATUM}),
+    Level.SELECTION: frozenset({Level.REQUEST, Level.SELECTION}),
+}
+
+_PYTHON: Mapping[FactType, type] = {
+    FactType.BOOL: bool,
+    FactType.INT: int,
+    FactType.TEXT: str,
+    FactType.DATE: date,
+    FactType.SET: frozenset,
+    FactType.FRACTION: str,
+}
+_FRACTION = re.compile(
+    r"(0|[1-9][0-9]{0,17})/([1-9][0-9]{0,17})\Z"
+)  # 10^18 outdoes any share capital
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """How a derived fact is had. `trusted` is False while its low-confidence content is unconfirmed."""
+
+    function: Function
+    inputs: tuple[str, ...]
+    cite: str
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One named fact. `values` is its closed list, of the text itself or of a set's members."""
+
+    name: str
+    type: FactType
+    level: Level
+    says: Mapping[str, str]
+    values: frozenset[str] | None = None
+    source: Source | None = None
+    derived: Derived | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """All facts by name. `derived` holds the derived ones again, by level."""
+
+    version: str
+    facts: Mapping[str, Fact]
+    derived: Mapping[Level, Mapping[str, Fact]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        by_level: dict[Level, dict[str, Fact]] = {level: {} for level in Level}
+        for name, fact in self.facts.items():
+            if fact.derived is not None:
+                by_level[fact.level][name] = fact
+        object.__setattr__(self, "derived", by_level)
+
+    def base_facts(self, names: Iterable[str]) -> frozenset[str]:
+        """`names`, and every fact that the derived ones among them may read, however far down."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                derived = self.facts[name].derived
+                waiting.extend(derived.inputs if derived else ())
+        return frozenset(found)
+
+
+def fraction(text: str) -> Fraction:
+    """The exact share that the text `p/q` names. Raises PolicyError for any other text."""
+    found = _parsed(text)
+    if found is None:
+        raise PolicyError(f"`{text}` is not a fraction p/q")
+    return found
+
+
+@lru_cache(maxsize=4096)  # shares repeat from request to request; parsing costs more than comparing
+def _parsed(text: str) -> Fraction | None:
+    parts = _FRACTION.match(text)
+    return Fraction(int(parts[1]), int(parts[2])) if parts else None
+
+
+def is_value_of(value: object, fact: Fact) -> bool:
+    """Whether `value` has the fact's type and stands in its closed list. `True` is not an integer."""
+    if type(value) is not _PYTHON[fact.type]:
+        return False
+    if isinstance(value, frozenset):
+        if not all(type(member) is str for member in value):
+            return False
+        return fact.values is None or value <= fact.values
+    if fact.type is FactType.FRACTION and isinstance(value, str):
+        return _parsed(value) is not None
+    return fact.values is None or value in fact.values
+
+
+class Scope:
+    """The facts of one request, stratum or selection: what was given, then what is derived.
+
+    `parent` answers for the request that a stratum or selection stands in. Owns its memo; a scope
+    serves one decision in one thread.
+    """
+
+    __slots__ = ("_derived", "_known", "_parent")
+
+    def __init__(
+        self,
+        given: Mapping[str, Value | None],
+        derived: Mapping[str, Fact],
+        parent: Scope | None = None,
+    ) -> None:
+        self._known = dict(given)
+        self._derived = derived
+        self._parent = parent
+
+    def __call__(self, name: str) -> Value | None:
+        """The value of a fact, or None when it is unknown."""
+        known = self._known
+        if name in known:
+            return known[name]
+        fact = self._derived.get(name)
+        if fact is not None:
+            value = _derive(fact, self)
+        elif self._parent is not None:
+            value = self._parent(name)
+        else:
+            value = None
+        known[name] = value
+        return value
+
+    def roots(self, names: Iterable[str]) -> frozenset[str]:
+        """The facts somebody would have to supply so that the unknown facts `names` become known.
+
+        For a derived fact, the absent facts that its function asked for; itself if it asked for none
+        (its content is unconfirmed, or it judges that a person must).
+        """
+        found: set[str] = set()
+        for name in names:
+            fact = self._derived.get(name)
+            if fact is not None:
+                found |= self._behind(fact)
+            elif self._parent is not None:
+                found |= self._parent.roots((name,))
+            else:
+                found.add(name)
+        return frozenset(found)
+
+    def _behind(self, fact: Fact) -> frozenset[str]:
+        absent: list[str] = []
+
+        def asking(name: str) -> Value | None:
+            value = self(name)
+            if value is None:
+                absent.append(name)
+            return value
+
+        _derive(fact, asking)
+        return self.roots(absent) or frozenset({fact.name})
+
+
+def _derive(fact: Fact, look: Lookup) -> Value | None:
+    derived = fact.derived
+    if derived is None or not derived.trusted:
+        return None
+    value = derived.function(look)
+    if value is not None and not is_value_of(value, fact):
+        raise PolicyError(f"derived fact `{fact.name}` came out as `{value!r}`, not a {fact.type}")
+    return value
