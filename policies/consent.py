@@ -1,17 +1,24 @@
 """What a donor agreed to, what a request is for, and whether one covers the other.
 
 The rules it keeps: not asked is not yes (three-valued throughout); a DUO modifier is never ignored;
-a narrow permission is never stretched to a broad purpose. Source: GA4GH Data Use Ontology, release
-2021-02-23; Regulations on HGR (Decree 717) art. 12.
+a narrow permission is never stretched to a broad purpose; what cannot be read makes the answer unknown.
+Source: GA4GH Data Use Ontology, release 2021-02-23; Regulations on HGR (Decree 717) art. 12.
+
+    >>> donor = Profile(id=ProfileId("p"), mapped=True, permissions=(DuoTerm(code=Duo.HMB),))
+    >>> coverage(donor, Purpose(research=Research.ANCESTRY, commercial=False)).reasons
+    (<Reason.ANCESTRY_EXCLUDED: 'ancestry_excluded'>,)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NewType
+
+from policies.duo import PERMISSIONS, Duo, current, is_complete
 
 ProfileId = NewType("ProfileId", str)
 
@@ -83,7 +90,9 @@ class Purpose:
     """The use asked for, in the terms a consent speaks of. None is unknown, never no.
 
     `diseases` are disease terms (DOID); `disease_ancestors` maps each to all its ancestors (itself
-    excluded), taken by the caller from the pinned disease tree so that matching stays pure.
+    excluded), taken by the caller from the pinned disease tree so that matching stays pure. Like
+    `research`, the diseases state the purpose: naming none states none. `ethics_approved` is False for
+    a refusal, None while an approval may still come. `collaborators` empty says: with nobody.
     """
 
     research: Research
@@ -125,6 +134,9 @@ class Reason(StrEnum):
     ETHICS = "ethics"
     MORATORIUM = "moratorium"
     CLINICAL_CARE = "clinical_care"
+    PUBLICATION = "publication"
+    GENETIC_REFUSED = "genetic_refused"  # the donor said no to genetic analysis
+    PARAMETER = "parameter"  # a term of the consent lacks its parameter, or has one nobody can read
     UNKNOWN_CODE = "unknown_code"
 
 
@@ -143,3 +155,255 @@ class Coverage:
     covers: bool | None
     reasons: tuple[Reason, ...] = ()  # why not (covers False) or what is missing (covers None)
     duties: tuple[Duty, ...] = ()
+
+
+# What one check says, and the reason to give if that is not True.
+_Answer = tuple[bool | None, Reason]
+
+
+def coverage(profile: Profile, purpose: Purpose) -> Coverage:
+    """Whether this consent covers this purpose, why not, and the duties that come with it.
+
+    1. A form whose ticks nobody has mapped says nothing: unknown.
+    2. Each term is read by its code, whichever list it stands in. One that cannot be read (no code of
+       the pinned release, or a parameter missing or malformed) makes the answer at best unknown.
+    3. Permissions are a union: one that covers the purpose is enough, none at all is no.
+    4. Every modifier, and every answer to a question of our own, can only take away.
+    5. False beats unknown beats True; reasons and duties come sorted, so order in the form is nothing.
+
+    Duties are those of every readable term, whether or not the purpose is covered.
+    """
+    # 1
+    if not profile.mapped:
+        return Coverage(covers=None, reasons=(Reason.FORM_UNMAPPED,))
+    # 2
+    terms, answers, doubt = _read((*profile.permissions, *profile.modifiers))
+    # 3
+    answers.extend(_permitted(terms, purpose, doubt=doubt))
+    # 4
+    for code, values in terms:
+        for reason, check in _CHECKS.get(code, ()):
+            answers.append((check(frozenset(values), purpose), reason))
+    answers.append((_commercial_use(profile, purpose), Reason.COMMERCIAL))
+    answers.append((_genetic_analysis(profile, purpose), Reason.GENETIC_REFUSED))
+    # 5
+    covers = _every(verdict for verdict, _ in answers)
+    reasons = {reason for verdict, reason in answers if covers is not True and verdict is covers}
+    duties = {(code.value, tuple(sorted(set(values)))) for code, values in terms if code in _DUTIES}
+    return Coverage(
+        covers=covers,
+        reasons=tuple(sorted(reasons)),
+        duties=tuple(Duty(code=code, values=values) for code, values in sorted(duties)),
+    )
+
+
+# The codes that allow something; every other only takes away.
+_GIVING = PERMISSIONS | {Duo.CC}
+
+_Terms = list[tuple[Duo, tuple[str, ...]]]
+
+
+def _read(written: Iterable[DuoTerm]) -> tuple[_Terms, list[_Answer], bool]:
+    """The terms that can be read, an unknown for each other, and whether one of those may permit.
+
+    A retired code is read as its successors.
+    """
+    terms: _Terms = []
+    unreadable: list[_Answer] = []
+    doubt = False
+    for term in written:
+        codes = current(term.code)
+        if codes and all(is_complete(code, term.values) for code in codes):
+            terms.extend((code, term.values) for code in codes)
+            continue
+        unreadable.append((None, Reason.PARAMETER if codes else Reason.UNKNOWN_CODE))
+        doubt = doubt or not codes or not _GIVING.isdisjoint(codes)
+    return terms, unreadable, doubt
+
+
+def _permitted(terms: _Terms, purpose: Purpose, *, doubt: bool) -> list[_Answer]:
+    """The union of the permissions: nothing if one covers the purpose, else why each does not.
+
+    `doubt`: a term that could not be read may have been the permission that covers. Its own unknown
+    then stands, and the refusal by the others does not.
+    """
+    permissions = {code for code, _ in terms} & PERMISSIONS
+    care = any(code is Duo.CC for code, _ in terms)
+    # Pooled over all DS terms: two diseases consented to one by one are both consented to.
+    diseases = frozenset(value for code, values in terms if code is Duo.DS for value in values)
+    answers = [_covered_by(code, diseases, purpose, care=care) for code in permissions]
+    if not answers:
+        answers = [(False, Reason.NO_PERMISSION)]
+    verdicts = {verdict for verdict, _ in answers}
+    if True in verdicts:
+        return []
+    if None in verdicts or doubt:
+        return [answer for answer in answers if answer[0] is None]
+    return answers
+
+
+def _covered_by(  # noqa: C901, PLR0911, PLR0912 - the truth table: one arm, one sentence
+    permission: Duo, diseases: frozenset[str], purpose: Purpose, *, care: bool
+) -> _Answer:
+    """Whether one permission covers the kind of use asked for, before any modifier.
+
+    `diseases` are those consented to; `care` says that the modifier CC stands beside the permission.
+    """
+    named = bool(purpose.diseases)
+    match permission, purpose.research:
+        # "there is no restriction on use"
+        case Duo.NRES, _:
+            return True, Reason.PERMISSION_TOO_NARROW
+        # "limited to the study of population origins or ancestry": not of a disease as well.
+        case Duo.POA, Research.ANCESTRY if not named:
+            return True, Reason.ANCESTRY_ONLY
+        # CC adds clinical care, POA says nothing but ancestry: a person must read the form.
+        case Duo.POA, Research.CLINICAL_CARE if care:
+            return None, Reason.CLINICAL_CARE
+        case Duo.POA, _:
+            return False, Reason.ANCESTRY_ONLY
+        # Care is not research; DUO gives it a modifier of its own (CC), so GRU, HMB, DS lack it.
+        case _, Research.CLINICAL_CARE if not care:
+            return False, Reason.CLINICAL_CARE
+        # "general research use for any research purpose"
+        case Duo.GRU, _:
+            return True, Reason.PERMISSION_TOO_NARROW
+        # HMB "does not include the study of population origins or ancestry"; DS stands below HMB.
+        case _, Research.ANCESTRY:
+            return False, Reason.ANCESTRY_EXCLUDED
+        # Any research is more than health research, more than one disease (DUOS v3-v5 permit it on DS).
+        case _, Research.GENERAL:
+            return False, Reason.PERMISSION_TOO_NARROW
+        # Methods for nothing in particular: the US NIMH repository lets HMB data be used for them given
+        # "sufficient evidence that the methodology will further" health research. A person weighs that.
+        case Duo.HMB, Research.METHODS if not named:
+            return None, Reason.PERMISSION_TOO_NARROW
+        # "allowed for health/medical/biomedical purposes"
+        case Duo.HMB, _:
+            return True, Reason.PERMISSION_TOO_NARROW
+        # DS from here. Health at large is more than the disease, even if diseases are named beside it,
+        # and so are methods for no disease (DUOS permits these by matching an empty list).
+        case _, Research.HEALTH:
+            return False, Reason.PERMISSION_TOO_NARROW
+        case _, Research.METHODS if not named:
+            return False, Reason.PERMISSION_TOO_NARROW
+        # "allowed provided it is related to the specified disease"
+        case _:
+            return _every_disease_within(diseases, purpose), Reason.DISEASE_NOT_COVERED
+
+
+def _every_disease_within(consented: frozenset[str], purpose: Purpose) -> bool | None:
+    """Every disease asked for is one consented to or a kind of one (descendant closure).
+
+    Unknown when none is named (an empty list is no match) or a disease comes without its ancestors.
+    """
+    if not purpose.diseases:
+        return None
+    verdicts: list[bool | None] = []
+    for disease in purpose.diseases:
+        ancestors = purpose.disease_ancestors.get(disease)
+        if disease in consented:
+            verdicts.append(True)
+        else:
+            verdicts.append(None if ancestors is None else not ancestors.isdisjoint(consented))
+    return _every(verdicts)
+
+
+def _every(verdicts: Iterable[bool | None]) -> bool | None:
+    """Kleene's conjunction: False beats unknown beats True."""
+    seen = set(verdicts)
+    if False in seen:
+        return False
+    return None if None in seen else True
+
+
+def _within(asked: Collection[str] | None, allowed: frozenset[str]) -> bool | None:
+    """Everything asked for is allowed; unknown if nothing is named, since nothing is always within."""
+    return None if not asked else allowed.issuperset(asked)
+
+
+def _one(name: str | None) -> tuple[str, ...]:
+    return () if name is None else (name,)
+
+
+def _non_commercial(_: frozenset[str], purpose: Purpose) -> bool | None:
+    return None if purpose.commercial is None else not purpose.commercial
+
+
+def _kinds(types: frozenset[str], purpose: Purpose) -> bool | None:
+    """A type not named may still be a kind of one that is: the topics of EDAM are not shipped."""
+    return _within(purpose.research_types, types) or None
+
+
+def _collaboration(investigators: frozenset[str], purpose: Purpose) -> bool | None:
+    """DUO:0000020: "the requestor must agree to collaboration with the … investigator(s)": all named."""
+    return None if purpose.collaborators is None else investigators.issubset(purpose.collaborators)
+
+
+def _moratorium(until: frozenset[str], purpose: Purpose) -> bool | None:
+    """DUO:0000024: "requestor agrees not to publish results of studies until a specific date"."""
+    if purpose.publication_planned is False:
+        return True
+    if purpose.publication_from is None:
+        return None
+    return all(purpose.publication_from >= date.fromisoformat(day) for day in until)
+
+
+_Check = tuple[Reason, Callable[[frozenset[str], Purpose], bool | None]]
+
+_NOT_FOR_PROFIT: _Check = (Reason.FOR_PROFIT, lambda _, purpose: purpose.not_for_profit)
+_NON_COMMERCIAL: _Check = (Reason.COMMERCIAL, _non_commercial)
+
+#: What each modifier demands before release. TS and RTN demand nothing before, only after (`_DUTIES`);
+#: CC gives instead of taking (`_covered_by`). `_` is the parameter of a code that has none.
+_CHECKS: Mapping[Duo, tuple[_Check, ...]] = MappingProxyType(
+    {
+        Duo.NPU: (_NOT_FOR_PROFIT,),
+        Duo.NCU: (_NON_COMMERCIAL,),
+        Duo.NPUNCU: (_NOT_FOR_PROFIT, _NON_COMMERCIAL),
+        Duo.GSO: ((Reason.GENETIC_ONLY, lambda _, purpose: purpose.genetic),),
+        # Any research includes methods and ancestry: who asks for it asks for what is prohibited.
+        Duo.NMDS: (
+            (
+                Reason.METHODS_EXCLUDED,
+                lambda _, purpose: purpose.research not in {Research.METHODS, Research.GENERAL},
+            ),
+        ),
+        Duo.NPOA: (
+            (
+                Reason.ANCESTRY_EXCLUDED,
+                lambda _, purpose: purpose.research not in {Research.ANCESTRY, Research.GENERAL},
+            ),
+        ),
+        Duo.RS: ((Reason.RESEARCH_TYPE, _kinds),),
+        Duo.GS: ((Reason.PLACE, lambda places, purpose: _within(purpose.countries, places)),),
+        Duo.US: ((Reason.USER, lambda users, purpose: _within(purpose.users, users)),),
+        Duo.PS: ((Reason.PROJECT, lambda ids, purpose: _within(_one(purpose.project), ids)),),
+        Duo.IS: (
+            (Reason.INSTITUTION, lambda ids, purpose: _within(_one(purpose.institution), ids)),
+        ),
+        Duo.IRB: ((Reason.ETHICS, lambda _, purpose: purpose.ethics_approved),),
+        # "requestor agrees to make results … available": a plan not to publish is no agreement.
+        Duo.PUB: ((Reason.PUBLICATION, lambda _, purpose: purpose.publication_planned),),
+        Duo.COL: ((Reason.COLLABORATION, _collaboration),),
+        Duo.MOR: ((Reason.MORATORIUM, _moratorium),),
+    },
+)
+
+#: The modifiers that go on binding the receiver after release.
+_DUTIES = frozenset({Duo.PUB, Duo.COL, Duo.RTN, Duo.MOR, Duo.TS, Duo.GS})
+
+
+def _commercial_use(profile: Profile, purpose: Purpose) -> bool | None:
+    """Commercial use needs a yes of its own: no DUO permission speaks of it, so not asked is unknown."""
+    granted = profile.terms.get(Term.COMMERCIAL_USE)
+    if granted is True or purpose.commercial is False:
+        return True
+    return False if granted is False and purpose.commercial is True else None
+
+
+def _genetic_analysis(profile: Profile, purpose: Purpose) -> bool | None:
+    """A no to genetic analysis stands; where it was not asked, the permission speaks for itself."""
+    if profile.terms.get(Term.GENETIC_ANALYSIS) is not False or purpose.genetic is False:
+        return True
+    return False if purpose.genetic else None
