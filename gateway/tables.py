@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, MetaData, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, MetaData, Table, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -47,6 +47,11 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def table_of(row: type[SQLModel]) -> Table:
+    """The Core table behind a row class, for the statements of the decision path."""
+    return metadata.tables[str(row.__tablename__)]
 
 
 def new_id(prefix: str) -> str:
