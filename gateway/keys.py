@@ -20,7 +20,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from audit.note import Signer, generate_key
+from audit.note import Signer
 from gateway.errors import SettingsError
 
 FILES = ("log.key", "token.pem", "visa.pem", "pepper", "seal")
@@ -64,7 +64,7 @@ def create(folder: Path, origin: str) -> Keys:
     for name in FILES:
         if (folder / name).exists():
             raise SettingsError(f"`{folder / name}` is there already; keys are never overwritten")
-    _put(folder / "log.key", generate_key(origin).encode())
+    _put(folder / "log.key", Signer.generate(origin, os.urandom).skey.encode())
     for name in ("token.pem", "visa.pem"):
         _put(folder / name, _pem(ec.generate_private_key(ec.SECP256R1())))
     for name in ("pepper", "seal"):
@@ -78,7 +78,7 @@ def load(folder: Path) -> Keys:
     content = {name: _read(folder / name) for name in FILES}
     try:
         return Keys(
-            log=Signer.from_text(content["log.key"].decode().strip()),
+            log=Signer.from_skey(content["log.key"].decode().strip()),
             token=_ec(content["token.pem"]),
             visa=_ec(content["visa.pem"]),
             pepper=bytes.fromhex(content["pepper"].decode()),

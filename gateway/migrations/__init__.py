@@ -1,0 +1,1 @@
+"""The migrations of a bank's database, run by Alembic under `gateway.bank.migrate`."""

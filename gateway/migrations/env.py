@@ -1,0 +1,14 @@
+"""Alembic's way in: runs the migrations on the connection that `gateway.bank` hands over.
+
+There is no offline mode and no connection of its own: only the process that holds the bank's file may
+change it.
+"""
+
+from alembic import context
+
+connection = context.config.attributes["connection"]
+
+# SQLite keeps DDL in transactions as we open them ourselves: a migration that fails leaves nothing.
+context.configure(connection=connection, transactional_ddl=True, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()
