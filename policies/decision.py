@@ -133,6 +133,7 @@ class _Decided:
     obligations: tuple[Obligation, ...]
     selection: Selection
     digests: Mapping[str, str]  # of packs, checked.yaml, vocabulary, derived, DUO, disease tree
+    until: date | None = None  # last day it can stand on: consent, papers, licence, DUO TS
 
     outcome: ClassVar[str]
 
@@ -144,13 +145,9 @@ class _Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit(_Decided):
-    """Every item has a legal basis and a consent that covers the purpose.
-
-    `until` is the last day it can stand on: the earliest of consent, papers, licence and DUO TS.
-    """
+    """Every item has a legal basis and a consent that covers the purpose."""
 
     outcome: ClassVar[str] = "permit"
-    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
