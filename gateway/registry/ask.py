@@ -6,17 +6,28 @@ arrangement is said to be `"none"`; left out, it is unknown. Amounts of money ar
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from policies.consent import Research
 
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,80}\Z")]
-PartyOrNone = Annotated[str, Field(pattern=r"^(none|pty_[A-Za-z0-9_]{1,64})\Z")]
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}\Z", description="ISO 3166-1 alpha-2")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,80}$")]
+PartyOrNone = Annotated[str, Field(pattern=r"^(none|pty_[A-Za-z0-9_]{1,64})$")]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
 Text = Annotated[str, Field(max_length=4000)]
+
+
+def _written_out(value: object) -> object:
+    # pydantic would read "1640995200" as seconds since 1970; RFC 3339 §5.6 knows only full-date.
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("a date is written YYYY-MM-DD")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_written_out)]
 
 KINDS = (
     "whole_blood",
@@ -34,7 +45,8 @@ ItemKind = Literal[
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: the JSON text "true" is not true, and 1.0 is not a date.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class UserAsked(_Part):
@@ -61,7 +73,7 @@ class PurposeAsked(_Part):
     commercial: bool | None = None
     genetic: bool | None = None
     publication_planned: bool | None = None
-    publication_from: date | None = None
+    publication_from: Day | None = None
     collaborators: list[Identifier] | None = Field(default=None, max_length=50)
 
 
@@ -150,4 +162,4 @@ class Ask(_Part):
     research_use: bool | None = None
     prc_authority_approval: bool | None = None
     pi_form: Literal["identifiable", "deidentified", "anonymised"] | None = None
-    until: date | None = None
+    until: Day | None = None
