@@ -22,9 +22,11 @@ Text = Annotated[str, Field(max_length=4000)]
 
 def _written_out(value: object) -> object:
     # pydantic would read "1640995200" as seconds since 1970; RFC 3339 §5.6 knows only full-date.
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         raise ValueError("a date is written YYYY-MM-DD")
-    return value
+    return date.fromisoformat(value)
 
 
 Day = Annotated[date, BeforeValidator(_written_out)]
