@@ -88,17 +88,18 @@ def parse(data: Data, facts: Mapping[str, Fact], path: Path, report: Report) -> 
 
 
 def _parse(data: Data, place: _Place) -> Condition | None:
-    match data:
-        case {"all": list(parts)} if len(data) == 1:
+    parts_of = data if isinstance(data, dict) else {}
+    match parts_of, len(parts_of):
+        case {"all": list(parts)}, 1:
             return _several(parts, place.under("all"), deciding=False)
-        case {"any": list(parts)} if len(data) == 1:
+        case {"any": list(parts)}, 1:
             return _several(parts, place.under("any"), deciding=True)
-        case {"not": part} if len(data) == 1:
+        case {"not": part}, 1:
             inner = _parse(part, place.under("not"))
             return None if inner is None else _negated(inner)
-        case {"fact": str(name)} if len(data) == 2 and not _LEAVES.isdisjoint(data):
-            sign = next(key for key in data if key != "fact")
-            return _leaf(name, sign, data[sign], place)
+        case {"fact": str(name)}, 2 if not _LEAVES.isdisjoint(parts_of):
+            sign = next(key for key in parts_of if key != "fact")
+            return _leaf(name, sign, parts_of[sign], place)
     place.report(
         place.path,
         "a condition is one of all, any, not, or a fact with exactly one operator",
@@ -165,7 +166,7 @@ def _leaf(name: str, sign: str, right: Data, place: _Place) -> Condition | None:
         beside.report(beside.path, en, f"`{sign}` 不适用于该事实的类型")
         return None
     match right:
-        case {"fact": str(other)} if len(right) == 1:
+        case {"fact": str(other), **rest} if not rest:
             return _against_fact(fact, sign, other, beside)
     return _against_literal(fact, sign, right, beside)
 
