@@ -460,9 +460,7 @@ class AccessRequest(SQLModel, table=True):
     party_id: str = Field(foreign_key="party.id", index=True)
     key_id: str
     project_id: str = Field(foreign_key="project.id", index=True)
-    # draft | submitted | permitted | held | referred | denied | approved | rejected | withdrawn
-    # | closed
-    state: str
+    state: str  # draft | held | in_review | granted | denied | rejected | withdrawn | closed
     version: int
     revision: int  # for ETag / If-Match; rises with every change
     created_at: datetime = _instant(index=True)
@@ -491,6 +489,7 @@ class DecisionRow(SQLModel, table=True):
     party_id: str = Field(index=True)
     occasion: str  # evaluation | submission | redecision | release
     outcome: str
+    blind: bool = False  # a researcher's dry run over few donors: made without donor-level facts
     as_of: date
     document_sha256: str
     leaf_index: int = Field(index=True)

@@ -1,0 +1,851 @@
+"""The enforcement point: the only place that decides, records and gives effect.
+
+The rules it keeps:
+- No record, no access. Decision, leaf and effect are one transaction; if the append fails all of it
+  rolls back. A `Deny` is a value and is recorded like a `Permit`.
+- Facts may not change under a decision. What was gathered outside the transaction counts only if the
+  version of the facts is the same inside it; otherwise it is gathered and decided anew, there.
+- The order of the log is the order of the law: a permit behind a withdrawal in the log saw it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+from typing import Any, TypeVar, assert_never
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from audit import log
+from gateway.bank import Bank
+from gateway.errors import ProblemError
+from gateway.identity import tokens
+from gateway.identity.caller import Caller
+from gateway.registry import consents, facts, papers, requests
+from gateway.registry.ask import Ask
+from gateway.registry.facts import Gathered
+from gateway.registry.requests import Difference, Request
+from gateway.release import grants, visas
+from gateway.replies import Rendered, Reply, commit
+from gateway.review import cases
+from gateway.review.dossier import blocking, to_dispose
+from gateway.tables import DecisionRow, new_id, table_of
+from policies import document, pdp
+from policies.consent import DuoTerm, Profile, ProfileId, Term, Told
+from policies.decision import Decision, Deny, Hold, Permit, Refer, Result
+from policies.request import Question, Value
+
+T = TypeVar("T")
+_decisions = table_of(DecisionRow)
+
+#: Below this many donors a researcher's dry run must not tell one donor's will (design §5).
+SMALL = 20
+#: The obligation by which the institution's pack asks for a person before a permit takes effect.
+CONFIRMATION = "officer-confirmation"
+#: What a request is while, or after, its case lies in a state of `workflow.yaml`.
+REQUEST_STATES = {
+    "first_review": "in_review",
+    "second_review": "in_review",
+    "awaiting_external": "held",
+    "approved": "granted",
+    "rejected": "rejected",
+    "withdrawn": "draft",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One decision and what became of it. `blind`: made without donor-level facts."""
+
+    decision_id: str
+    occasion: str  # evaluation | submission | redecision | release
+    party_id: str
+    decision: Decision
+    leaf_index: int
+    leaf_hash: bytes
+    as_of: date
+    decided_at: datetime
+    blind: bool = False
+    request: Request | None = None
+    grant_id: str | None = None
+    case_id: str | None = None
+    difference: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseAnswer:
+    """What a command did to a case; `answer` when it made the gateway decide again."""
+
+    case_id: str
+    state: str
+    event: str
+    revision: int
+    leaf_index: int
+    answer: Answer | None = None
+    grant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """Whom a withdrawal reaches: grants cut down, and receivers of what already went out."""
+
+    withdrawal_id: str | None
+    leaf_index: int | None
+    grants: tuple[grants.Touched, ...]
+    receivers: tuple[tuple[str, str], ...]  # (release, receiving party)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """One release authorized: the manifest's exact bytes and the visa that opens it."""
+
+    release_id: str
+    grant_id: str
+    manifest: bytes
+    manifest_sha256: str
+    visa: str
+    removed: int  # items left out since the grant
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRefused:
+    """Today's decision does not let the grant stand; recorded, nothing let out."""
+
+    grant_id: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """Gathered and decided, not yet recorded."""
+
+    ask: Ask
+    party_id: str
+    only: frozenset[str] | None
+    gathered: Gathered
+    question: Question
+    decision: Decision
+    blind: bool
+
+
+# --- the acts -------------------------------------------------------------------------------------
+
+
+async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Rendered:
+    """A dry run: decided and recorded, without effect. `reply.render` gets an `Answer`.
+
+    A researcher's dry run over fewer than 20 donors is decided as if every donor-level answer were
+    favourable, so that it is the same whether or not one of them withdrew.
+    """
+    dry = caller.kind == "key"
+    prepared = await _prepare_outside(bank, ask, caller.party_id, dry=dry)
+
+    def act(conn: Connection) -> Answer:
+        current = _current(conn, bank, prepared, dry=dry)
+        return _record(conn, bank, caller, current, occasion="evaluation")
+
+    return await commit(bank, reply, act)
+
+
+async def create_request(
+    bank: Bank, caller: Caller, ask: Ask, *, draft: bool, reply: Reply
+) -> Rendered:
+    """A new request: saved as a draft (`Request`), or submitted at once (`Answer`)."""
+    prepared = None if draft else await _prepare_outside(bank, ask, caller.party_id)
+
+    def act(conn: Connection) -> Request | Answer:
+        facts.verify_references(conn, bank, ask, caller.party_id)
+        request = requests.create(
+            conn,
+            ask,
+            party_id=caller.party_id,
+            key_id=caller.key_id or "",
+            saved_by=caller.id,
+            now=bank.now(),
+        )
+        if prepared is None:
+            return request
+        return request_access(conn, bank, caller, request, prepared)
+
+    return await commit(bank, reply, act)
+
+
+async def submit_request(
+    bank: Bank, caller: Caller, request_id: str, *, revision: int | None, reply: Reply
+) -> Rendered:
+    """Submit a draft or an amended request; `reply.render` gets an `Answer`."""
+    with bank.database.read() as conn:
+        seen = requests.get(conn, request_id, party_id=caller.party_id)
+    prepared = await _prepare_outside(bank, seen.ask, caller.party_id)
+
+    def act(conn: Connection) -> Answer:
+        request = requests.get(conn, request_id, party_id=caller.party_id)
+        requests.verify_revision(request, revision)
+        if request.state != "draft":
+            raise ProblemError("state_conflict", f"the request is `{request.state}`, not a draft")
+        return request_access(conn, bank, caller, request, prepared)
+
+    return await commit(bank, reply, act)
+
+
+def request_access(
+    conn: Connection, bank: Bank, caller: Caller, request: Request, prepared: _Prepared
+) -> Answer:
+    """One request decided, recorded and given effect, in the writer's transaction.
+
+    1. gather: what was gathered outside, if no fact has changed since; otherwise again, here
+    2. decide: pure
+    3. record: the document and its leaf
+    4. effect: Permit → grant, or a case where the institution wants a person to confirm;
+       Hold, Refer → case; Deny → nothing
+    """
+    if prepared.ask != request.ask:  # amended between the reading and this transaction
+        prepared = _prepare(conn, bank, request.ask, request.party_id)
+    current = _current(conn, bank, prepared)  # 1, 2
+    answer = _record(conn, bank, caller, current, occasion="submission", request=request)  # 3
+    requests.mark_submitted(conn, request, now=bank.now())
+    answer = replace(answer, difference=requests.difference(conn, request))
+    return _effect(conn, bank, caller, request, current, answer)  # 4
+
+
+async def amend_request(
+    bank: Bank, caller: Caller, request_id: str, patch: bytes, *, revision: int | None, reply: Reply
+) -> Rendered:
+    """Change a request by JSON merge patch; `reply.render` gets the `Request`, again a draft.
+
+    A live grant stands until the amended request is decided.
+    """
+
+    def act(conn: Connection) -> Request:
+        request = requests.get(conn, request_id, party_id=caller.party_id)
+        requests.verify_revision(request, revision)
+        amended = requests.amend(conn, request, patch, saved_by=caller.id, now=bank.now())
+        facts.verify_references(conn, bank, amended.ask, caller.party_id)
+        _leave_queue(conn, bank, caller, request_id)
+        return amended
+
+    return await commit(bank, reply, act)
+
+
+async def end_request(
+    bank: Bank, caller: Caller, request_id: str, *, close: bool, reply: Reply
+) -> Rendered:
+    """Withdraw an open request, or close one whose work is done: case and grants end with it."""
+    state = "closed" if close else "withdrawn"
+
+    def act(conn: Connection) -> Request:
+        now = bank.now()
+        request = requests.get(conn, request_id, party_id=caller.party_id)
+        if request.state in requests.ENDED:
+            raise ProblemError("already_done", f"the request is `{request.state}`")
+        _append(conn, bank, caller, f"request.{state}", {"request": request_id})
+        _leave_queue(conn, bank, caller, request_id)
+        grants.end_for_request(conn, request_id, state="completed", now=now)
+        requests.set_state(conn, request_id, state, now=now)
+        return requests.get(conn, request_id, party_id=caller.party_id)
+
+    return await commit(bank, reply, act)
+
+
+async def resolve_case(
+    bank: Bank,
+    caller: Caller,
+    case_id: str,
+    asked: cases.Asked,
+    *,
+    revision: int | None,
+    reply: Reply,
+) -> Rendered:
+    """One officer's command on one case; `reply.render` gets a `CaseAnswer`.
+
+    1. check: state, role, four eyes, what the command carries (review.cases)
+    2. decide again, today, in this transaction: where it is asked for, and before an approval; an
+       approval that no longer stands becomes a new decision for the officers to look at, not a grant
+    3. record: the command's leaf, beside the decision's
+    4. effect: the grant, or the end of the request
+    """
+    actor = _actor(caller)
+
+    def act(conn: Connection) -> CaseAnswer:
+        request = requests.get(conn, cases.get_case(conn, case_id).request_id, party_id=None)
+        decided: tuple[_Prepared, Answer] | None = None
+        again: cases.Dossier | None = None
+        if asked.command is cases.Command.REDECIDE:
+            decided = _decide_again(conn, bank, caller, request)
+            again = _dossier(*decided)
+        step = cases.check(conn, case_id, asked, actor, revision=revision, redecided=again)  # 1
+        if decided is None and step.effect is cases.Effect.APPROVE:  # 2
+            decided = _decide_again(conn, bank, caller, request)
+            if not stands(decided[1].decision, frozenset(step.accepted)):
+                again = _dossier(*decided)
+                asked_anew = cases.Asked(command=cases.Command.REDECIDE)
+                step = cases.check(
+                    conn, case_id, asked_anew, cases.GATEWAY, revision=None, redecided=again
+                )
+        entry = _append(  # 3
+            conn, bank, caller, f"case.{step.event}", step.subjects(), outcome=step.to_state
+        )
+        case = cases.record(conn, step, leaf_index=entry.index, now=bank.now())
+        grant_id: str | None = None
+        if step.effect is cases.Effect.APPROVE and decided is not None:  # 4
+            grant_id = _grant(conn, bank, caller, request, *decided, accepted=step.accepted)
+        state = "denied" if again and again.outcome == "deny" else REQUEST_STATES[case.state]
+        requests.set_state(conn, request.id, state, now=bank.now())
+        return CaseAnswer(
+            case_id=case_id,
+            state=case.state,
+            event=step.event,
+            revision=case.revision,
+            leaf_index=entry.index,
+            answer=decided[1] if decided else None,
+            grant_id=grant_id,
+        )
+
+    return await commit(bank, reply, act)
+
+
+async def withdraw_consent(
+    bank: Bank, caller: Caller, withdrawal: consents.WithdrawalAsked, *, reply: Reply
+) -> Rendered:
+    """A donor withdraws: behind this entry nothing of the scope leaves; `render` gets `Withdrawn`.
+
+    Decree 717 art. 12: a donor may leave at any time, without conditions.
+    """
+
+    def act(conn: Connection) -> Withdrawn:
+        now = bank.now()
+        recorded = consents.record_withdrawal(conn, withdrawal, recorded_by=caller.id, now=now)
+        touched = grants.shrink_for_withdrawal(
+            conn,
+            donor_id=recorded.donor_id,
+            scope=withdrawal.scope,
+            project_id=withdrawal.project_id,
+            now=now,
+        )
+        receivers = grants.receivers_of(
+            conn,
+            donor_id=recorded.donor_id,
+            scope=withdrawal.scope,
+            project_id=withdrawal.project_id,
+        )
+        about = {"withdrawal": recorded.id}
+        entry = _append(
+            conn,
+            bank,
+            caller,
+            "withdrawal",
+            about,
+            outcome=withdrawal.scope,
+            commitments={"donor": recorded.donor_id},
+        )
+        for grant in touched:
+            _append(conn, bank, caller, "grant.shrunk", {**about, "grant": grant.grant_id})
+        for release, party in receivers:  # R-CON-04: notify past receivers
+            who = {**about, "release": release, "party": party}
+            _append(conn, bank, caller, "receiver.to_notify", who)
+        return Withdrawn(
+            withdrawal_id=recorded.id, leaf_index=entry.index, grants=touched, receivers=receivers
+        )
+
+    return await commit(bank, reply, act)
+
+
+def preview_withdrawal(bank: Bank, withdrawal: consents.WithdrawalAsked) -> Withdrawn:
+    """Whom a withdrawal would reach, without recording it."""
+    with bank.database.read() as conn:
+        donor_id = consents.donor_id_of(conn, withdrawal.donor)
+        scope = {
+            "donor_id": donor_id,
+            "scope": withdrawal.scope,
+            "project_id": withdrawal.project_id,
+        }
+        return Withdrawn(
+            withdrawal_id=None,
+            leaf_index=None,
+            grants=grants.touched_by(conn, **scope),
+            receivers=grants.receivers_of(conn, **scope),
+        )
+
+
+async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply: Reply) -> Rendered:
+    """One handing-over under a live grant; `render` gets `Released` or `ReleaseRefused`.
+
+    Decided again, today: a donor may have withdrawn or an edition come into force since the grant.
+    The intent is durable before a byte leaves; what was handed over and received is recorded after.
+    """
+    with bank.database.read() as conn:
+        seen = grants.get(conn, grant_id, party_id=caller.party_id)
+        ask = requests.get(conn, seen.request_id, party_id=None).ask
+        only = grants.live_holdings(conn, grant_id)
+    prepared = await _prepare_outside(bank, ask, seen.party_id, only=only)
+
+    def act(conn: Connection) -> Released | ReleaseRefused:
+        grant = grants.get(conn, grant_id, party_id=caller.party_id)
+        if grant.state != "active":
+            raise ProblemError("not_releasable", f"the grant is `{grant.state}`")
+        if grant.until < bank.today():
+            raise ProblemError("not_releasable", f"the grant ended on `{grant.until}`")
+        live = grants.live_holdings(conn, grant_id)
+        # The grant may have been cut down between the gathering and this transaction.
+        current = (
+            _current(conn, bank, prepared)
+            if live == prepared.only
+            else _prepare(conn, bank, ask, grant.party_id, only=live)
+        )
+        request = requests.get(conn, grant.request_id, party_id=None)
+        answer = _record(conn, bank, caller, current, occasion="release", request=request)
+        answer = replace(answer, grant_id=grant_id)
+        if stands(answer.decision, frozenset(grant.accepted)):
+            return _release(conn, bank, caller, grant, current, answer)
+        grants.suspend(conn, grant_id, reason=answer.decision.outcome, now=bank.now())
+        about = {"grant": grant_id, "decision": answer.decision_id}
+        _append(conn, bank, caller, "grant.suspended", about, outcome=answer.decision.outcome)
+        return ReleaseRefused(grant_id=grant_id, answer=answer)
+
+    return await commit(bank, reply, act)
+
+
+async def record_event(
+    bank: Bank,
+    caller: Caller,
+    kind: str,
+    part: Callable[[Connection], T],
+    *,
+    subjects: Callable[[T], Mapping[str, str]],
+    reply: Reply,
+) -> Rendered:
+    """The one door for every other entry: `part` runs and its entry is appended, or neither.
+
+    `subjects` names opaque ids from the part's result for the leaf; `reply.render` gets the result.
+    """
+
+    def act(conn: Connection) -> T:
+        result = part(conn)
+        _append(conn, bank, caller, kind, subjects(result))
+        return result
+
+    return await commit(bank, reply, act)
+
+
+def publish(bank: Bank) -> None:
+    """Sign and store the checkpoint of the log as it stands (from a thread)."""
+    bank.database.write(lambda conn: log.publish(conn, bank.origin, bank.keys.log))
+
+
+def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answer:
+    """A decision as it was made, from its stored document; `party_id` None is the bank's own people.
+
+    Raises `not_found` for an unknown decision and for another organisation's alike.
+    """
+    query = sa.select(_decisions).where(_decisions.c.id == decision_id)
+    if party_id is not None:
+        query = query.where(_decisions.c.party_id == party_id)
+    with bank.database.read() as conn:
+        row = conn.execute(query).first()
+        if row is None:
+            raise ProblemError("not_found", f"no decision `{decision_id}`")
+        body = log.document(conn, bytes.fromhex(row.document_sha256))
+        leaf = log.leaf(conn, bank.origin, row.leaf_index)
+        request = requests.get(conn, row.request_id, party_id=None) if row.request_id else None
+    return Answer(
+        decision_id=row.id,
+        occasion=row.occasion,
+        party_id=row.party_id,
+        decision=document.decision_from(body, bank.law),
+        leaf_index=row.leaf_index,
+        leaf_hash=leaf.leaf_hash,
+        as_of=row.as_of,
+        decided_at=row.decided_at,
+        blind=row.blind,
+        request=request,
+    )
+
+
+def stands(decision: Decision, accepted: frozenset[str]) -> bool:
+    """Whether something may leave on this decision.
+
+    A refer stands only where two officers disposed of every rule that refers it; a deny and a hold
+    never do, whoever accepted what.
+    """
+    match decision:
+        case Permit():
+            return True
+        case Refer():
+            return not blocking(decision) and set(to_dispose(decision)) <= accepted
+        case Hold() | Deny():
+            return False
+        case _:
+            assert_never(decision)
+
+
+# --- gather and decide ----------------------------------------------------------------------------
+
+
+async def _prepare_outside(
+    bank: Bank,
+    ask: Ask,
+    party_id: str,
+    *,
+    only: frozenset[str] | None = None,
+    dry: bool = False,
+) -> _Prepared:
+    def gather_and_decide() -> _Prepared:
+        with bank.database.read() as conn:
+            return _prepare(conn, bank, ask, party_id, only=only, dry=dry)
+
+    return await asyncio.to_thread(gather_and_decide)
+
+
+def _prepare(
+    conn: Connection,
+    bank: Bank,
+    ask: Ask,
+    party_id: str,
+    *,
+    only: frozenset[str] | None = None,
+    dry: bool = False,
+) -> _Prepared:
+    gathered = facts.gather(
+        conn, bank, ask, party_id, as_of=bank.today(), now=bank.now(), only=only
+    )
+    question = gathered.question
+    is_blind = dry and 0 < sum(g.people for g in question.donor_groups) < SMALL
+    if is_blind:
+        question = _blind(question)
+    return _Prepared(
+        ask=ask,
+        party_id=party_id,
+        only=only,
+        gathered=gathered,
+        question=question,
+        decision=pdp.decide(question, bank.law),
+        blind=is_blind,
+    )
+
+
+def _current(conn: Connection, bank: Bank, prepared: _Prepared, *, dry: bool = False) -> _Prepared:
+    """The same if neither a fact nor the legal day changed since; decided anew otherwise."""
+    same_facts = facts.facts_version(conn) == prepared.gathered.facts_version
+    if same_facts and prepared.question.as_of == bank.today():
+        return prepared
+    return _prepare(conn, bank, prepared.ask, prepared.party_id, only=prepared.only, dry=dry)
+
+
+#: What a donor's consent is taken to say in a blind dry run: everything, to everybody.
+_WILLING = Profile(
+    id=ProfileId("blind"),
+    mapped=True,
+    permissions=(DuoTerm(code="DUO:0000004"),),
+    told=frozenset(Told),
+    terms=dict.fromkeys(Term, True),
+)
+_WILLING_FACTS: Mapping[str, Value] = {
+    "consent.exists": True,
+    "consent.written": True,
+    "consent.before_collection": True,
+    "consent.expired": False,
+    "consent.by_guardian": False,
+    "consent.guardian_consent": True,
+    "consent.reconsented": True,
+    "consent.form_mapped": True,
+    "consent.form_legacy": False,
+    "consent.form_adequate": True,
+    "donor.withdrawn": False,
+    "donor.under_14": False,
+    "donor.minor_14_17": False,
+    "donor.adult": True,
+    "donor.capacity": True,
+    "donor.deceased": False,
+    "donor.pedigree": False,
+}
+
+
+def _blind(question: Question) -> Question:
+    """The question without anything a donor said or is: the same whoever of them withdrew."""
+    strata = tuple(
+        replace(
+            stratum,
+            profile=_WILLING.id,
+            facts={
+                **{
+                    n: v
+                    for n, v in stratum.facts.items()
+                    if not n.startswith(("donor.", "consent."))
+                },
+                **_WILLING_FACTS,
+            },
+        )
+        for stratum in question.strata
+    )
+    return replace(question, profiles={_WILLING.id: _WILLING}, strata=strata)
+
+
+# --- record and give effect -----------------------------------------------------------------------
+
+
+def _append(
+    conn: Connection,
+    bank: Bank,
+    caller: Caller,
+    kind: str,
+    subjects: Mapping[str, str],
+    *,
+    outcome: str | None = None,
+    rules: tuple[str, ...] = (),
+    documents: tuple[bytes, ...] = (),
+    commitments: Mapping[str, str] | None = None,
+) -> log.Appended:
+    draft = Draft(
+        kind=kind,
+        actor=caller.id,
+        outcome=outcome,
+        rules=rules,
+        subjects=subjects,
+        documents=documents,
+        commitments=commitments or {},
+    )
+    (entry,) = log.append(conn, bank.origin, [draft], now=bank.now())
+    return entry
+
+
+def _record(
+    conn: Connection,
+    bank: Bank,
+    caller: Caller,
+    prepared: _Prepared,
+    *,
+    occasion: str,
+    request: Request | None = None,
+) -> Answer:
+    decision, decision_id = prepared.decision, new_id("dec")
+    body = document.encode(prepared.question, decision)
+    subjects = {"decision": decision_id, "occasion": occasion, "party": prepared.party_id}
+    if request is not None:
+        subjects |= {"request": request.id, "version": str(request.version)}
+    entry = _append(
+        conn,
+        bank,
+        caller,
+        "decision",
+        subjects,
+        outcome=decision.outcome,
+        rules=_speaking(decision),
+        documents=(body,),
+    )
+    conn.execute(
+        sa.insert(_decisions).values(
+            id=decision_id,
+            request_id=request.id if request else None,
+            version=request.version if request else None,
+            party_id=prepared.party_id,
+            occasion=occasion,
+            outcome=decision.outcome,
+            blind=prepared.blind,
+            as_of=prepared.question.as_of,
+            document_sha256=sha256(body).hexdigest(),
+            leaf_index=entry.index,
+            facts_version=prepared.gathered.facts_version,
+            decided_at=entry.time,
+        )
+    )
+    return Answer(
+        decision_id=decision_id,
+        occasion=occasion,
+        party_id=prepared.party_id,
+        decision=decision,
+        leaf_index=entry.index,
+        leaf_hash=entry.leaf_hash,
+        as_of=prepared.question.as_of,
+        decided_at=entry.time,
+        blind=prepared.blind,
+        request=request,
+    )
+
+
+def _speaking(decision: Decision) -> tuple[str, ...]:
+    """Numbers of the rules that hold or are unknown, but for legal bases that merely do not."""
+    said = {Result.HOLDS, Result.UNKNOWN}
+    return tuple(sorted({f.no for f in decision.findings if f.result in said}))
+
+
+def _decide_again(
+    conn: Connection, bank: Bank, caller: Caller, request: Request
+) -> tuple[_Prepared, Answer]:
+    current = _prepare(conn, bank, request.ask, request.party_id)
+    return current, _record(conn, bank, caller, current, occasion="redecision", request=request)
+
+
+def _effect(
+    conn: Connection,
+    bank: Bank,
+    caller: Caller,
+    request: Request,
+    prepared: _Prepared,
+    answer: Answer,
+) -> Answer:
+    dossier = _dossier(prepared, answer)
+    grant_id = case_id = None
+    match dossier.outcome:
+        case cases.Outcome.PERMIT_AT_ONCE:
+            grant_id = _grant(conn, bank, caller, request, prepared, answer)
+            state = "granted"
+        case cases.Outcome.DENY:
+            state = "denied"
+        case cases.Outcome.PERMIT | cases.Outcome.REFER | cases.Outcome.HOLD:
+            case = cases.open_case(
+                conn,
+                request_id=request.id,
+                dossier=dossier,
+                leaf_index=answer.leaf_index,
+                now=bank.now(),
+            )
+            case_id, state = case.id, REQUEST_STATES[case.state]
+        case _:
+            assert_never(dossier.outcome)
+    requests.set_state(conn, request.id, state, now=bank.now())
+    request = requests.get(conn, request.id, party_id=None)
+    return replace(answer, request=request, grant_id=grant_id, case_id=case_id)
+
+
+def _dossier(prepared: _Prepared, answer: Answer) -> cases.Dossier:
+    ask = prepared.ask
+    named = {prepared.party_id, ask.recipient, ask.sponsor, ask.beneficiary}
+    named.add(ask.host.operator if ask.host else None)
+    return cases.Dossier.of(
+        answer.decision,
+        decision_id=answer.decision_id,
+        document_sha256=sha256(document.encode(prepared.question, answer.decision)).hexdigest(),
+        parties=frozenset(p for p in named if p not in {None, "none"}),
+        at_once=all(o.id != CONFIRMATION for o in answer.decision.obligations),
+    )
+
+
+def _grant(
+    conn: Connection,
+    bank: Bank,
+    caller: Caller,
+    request: Request,
+    prepared: _Prepared,
+    answer: Answer,
+    *,
+    accepted: tuple[str, ...] = (),
+) -> str:
+    """A grant over the selection, its quotas drawn; what an earlier version was granted ends."""
+    now = bank.now()
+    picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
+    amounts = {
+        "people": len({p.donor_id for p in picked}),
+        "units": sum(p.units for p in picked),
+    }
+    ends = [bank.today() + timedelta(days=bank.settings.grant_days)]
+    ends += [d for d in (answer.decision.until, request.ask.until) if d is not None]
+    grants.end_for_request(conn, request.id, state="revoked", now=now)
+    grant = grants.create(
+        conn,
+        request_id=request.id,
+        decision_id=answer.decision_id,
+        party_id=request.party_id,
+        project_id=request.project_id,
+        items=picked,
+        until=min(ends),
+        accepted=accepted,
+        now=now,
+    )
+    for draw in prepared.gathered.draws:
+        if not papers.draw(conn, draw.quota_id, amounts[draw.measure], grant_id=grant.id, now=now):
+            # The facts said there was room and they were current: somebody is wrong, so nothing goes.
+            raise ProblemError("decision_failed", f"quota `{draw.quota_id}` has no room")
+    about = {"grant": grant.id, "request": request.id, "decision": answer.decision_id}
+    about["until"] = grant.until.isoformat()
+    items = "\n".join(sorted(p.holding_id for p in picked))
+    _append(conn, bank, caller, "grant.created", about, commitments={"items": items})
+    return grant.id
+
+
+def _release(
+    conn: Connection,
+    bank: Bank,
+    caller: Caller,
+    grant: grants.Grant,
+    prepared: _Prepared,
+    answer: Answer,
+) -> Released:
+    """1. leave out what may no longer go · 2. manifest and visa · 3. record the intent."""
+    now = bank.now()
+    picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
+    kept = {p.holding_id for p in picked}
+    live = grants.live_holdings(conn, grant.id)
+    removed = grants.shrink(conn, grant.id, live - kept, reason="release", now=now)  # 1
+    if not picked:
+        raise ProblemError("not_releasable", "nothing of the grant may be released any more")
+    release_id = new_id("rel")
+    manifest = grants.manifest(  # 2
+        conn,
+        release_id=release_id,
+        grant=grant,
+        items=picked,
+        decision_id=answer.decision_id,
+        leaf_index=answer.leaf_index,
+        obligations=tuple(o.id for o in answer.decision.obligations),
+        pseudonym=bank.keys.pseudonym,
+        now=now,
+    )
+    visa = tokens.sign_visa(
+        bank, visas.claims(grant, issuer=bank.settings.issuer, release_id=release_id, now=now)
+    )
+    grants.record_release(
+        conn,
+        release_id=release_id,
+        grant=grant,
+        decision_id=answer.decision_id,
+        items=picked,
+        manifest=manifest,
+        visa=visa,
+        group_id=prepared.gathered.group_id,
+        overseas=prepared.gathered.overseas,
+        pseudonym=bank.keys.pseudonym,
+        now=now,
+    )
+    facts.bump(conn)  # the counters of people released are facts of the next decision
+    digest = sha256(manifest).hexdigest()
+    about = {"release": release_id, "grant": grant.id, "decision": answer.decision_id}
+    _append(  # 3
+        conn, bank, caller, "release.intent", about | {"manifest": digest}, outcome="authorized"
+    )
+    return Released(
+        release_id=release_id,
+        grant_id=grant.id,
+        manifest=manifest,
+        manifest_sha256=digest,
+        visa=visa,
+        removed=removed,
+        answer=answer,
+    )
+
+
+def _actor(caller: Caller) -> cases.Actor:
+    roles = {cases.Role.OFFICER} if "officer" in caller.roles else set()
+    if caller.kind == "key":
+        roles = {cases.Role.APPLICANT}
+    return cases.Actor(
+        id=caller.id,
+        roles=frozenset(roles),
+        party_id=caller.party_id,
+        person_id=caller.person_id,
+    )
+
+
+def _leave_queue(conn: Connection, bank: Bank, caller: Caller, request_id: str) -> None:
+    """The applicant takes the request out of the queue: amended, withdrawn or closed."""
+    case = cases.open_case_of(conn, request_id)
+    if case is None:
+        return
+    asked = cases.Asked(command=cases.Command.WITHDRAW)
+    step = cases.check(conn, case.id, asked, _actor(caller), revision=case.revision)
+    entry = _append(conn, bank, caller, f"case.{step.event}", step.subjects())
+    cases.record(conn, step, leaf_index=entry.index, now=bank.now())
