@@ -10,40 +10,28 @@ The rules it keeps:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
-from typing import Any, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from audit import log
 from gateway.bank import Bank
+from gateway.deciding import Prepared, current, prepare, prepare_outside, stands
 from gateway.errors import ProblemError
-from gateway.identity import tokens
 from gateway.identity.caller import Caller
+from gateway.recording import Answer, append, record
 from gateway.registry import consents, facts, papers, requests
 from gateway.registry.ask import Ask
-from gateway.registry.facts import Gathered
-from gateway.registry.requests import Difference, Request
-from gateway.release import grants, visas
+from gateway.registry.requests import Request
+from gateway.release import grants
 from gateway.replies import Rendered, Reply, commit
 from gateway.review import cases
-from gateway.review.dossier import blocking, to_dispose
-from gateway.tables import DecisionRow, new_id, table_of
-from policies import document, pdp
-from policies.consent import DuoTerm, Profile, ProfileId, Term, Told
-from policies.decision import Decision, Deny, Hold, Permit, Refer, Result
-from policies.request import Question, Value
 
 T = TypeVar("T")
-_decisions = table_of(DecisionRow)
 
-#: Below this many donors a researcher's dry run must not tell one donor's will (design §5).
-SMALL = 20
 #: The obligation by which the institution's pack asks for a person before a permit takes effect.
 CONFIRMATION = "officer-confirmation"
 #: What a request is while, or after, its case lies in a state of `workflow.yaml`.
@@ -55,25 +43,6 @@ REQUEST_STATES = {
     "rejected": "rejected",
     "withdrawn": "draft",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One decision and what became of it. `blind`: made without donor-level facts."""
-
-    decision_id: str
-    occasion: str  # evaluation | submission | redecision | release
-    party_id: str
-    decision: Decision
-    leaf_index: int
-    leaf_hash: bytes
-    as_of: date
-    decided_at: datetime
-    blind: bool = False
-    request: Request | None = None
-    grant_id: str | None = None
-    case_id: str | None = None
-    difference: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,19 +89,6 @@ class ReleaseRefused:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """Gathered and decided, not yet recorded."""
-
-    ask: Ask
-    party_id: str
-    only: frozenset[str] | None
-    gathered: Gathered
-    question: Question
-    decision: Decision
-    blind: bool
-
-
 # --- the acts -------------------------------------------------------------------------------------
 
 
@@ -143,11 +99,11 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
     favourable, so that it is the same whether or not one of them withdrew.
     """
     dry = caller.kind == "key"
-    prepared = await _prepare_outside(bank, ask, caller.party_id, dry=dry)
+    prepared = await prepare_outside(bank, ask, caller.party_id, dry=dry)
 
     def act(conn: Connection) -> Answer:
-        current = _current(conn, bank, prepared, dry=dry)
-        return _record(conn, bank, caller, current, occasion="evaluation")
+        current = current(conn, bank, prepared)
+        return record(conn, bank, caller, current, occasion="evaluation")
 
     return await commit(bank, reply, act)
 
@@ -156,7 +112,7 @@ async def create_request(
     bank: Bank, caller: Caller, ask: Ask, *, draft: bool, reply: Reply
 ) -> Rendered:
     """A new request: saved as a draft (`Request`), or submitted at once (`Answer`)."""
-    prepared = None if draft else await _prepare_outside(bank, ask, caller.party_id)
+    prepared = None if draft else await prepare_outside(bank, ask, caller.party_id)
 
     def act(conn: Connection) -> Request | Answer:
         facts.verify_references(conn, bank, ask, caller.party_id)
@@ -181,7 +137,7 @@ async def submit_request(
     """Submit a draft or an amended request; `reply.render` gets an `Answer`."""
     with bank.database.read() as conn:
         seen = requests.get(conn, request_id, party_id=caller.party_id)
-    prepared = await _prepare_outside(bank, seen.ask, caller.party_id)
+    prepared = await prepare_outside(bank, seen.ask, caller.party_id)
 
     def act(conn: Connection) -> Answer:
         request = requests.get(conn, request_id, party_id=caller.party_id)
@@ -194,7 +150,7 @@ async def submit_request(
 
 
 def request_access(
-    conn: Connection, bank: Bank, caller: Caller, request: Request, prepared: _Prepared
+    conn: Connection, bank: Bank, caller: Caller, request: Request, prepared: Prepared
 ) -> Answer:
     """One request decided, recorded and given effect, in the writer's transaction.
 
@@ -205,9 +161,9 @@ def request_access(
        Hold, Refer → case; Deny → nothing
     """
     if prepared.ask != request.ask:  # amended between the reading and this transaction
-        prepared = _prepare(conn, bank, request.ask, request.party_id)
-    current = _current(conn, bank, prepared)  # 1, 2
-    answer = _record(conn, bank, caller, current, occasion="submission", request=request)  # 3
+        prepared = prepare(conn, bank, request.ask, request.party_id)
+    current = current(conn, bank, prepared)  # 1, 2
+    answer = record(conn, bank, caller, current, occasion="submission", request=request)  # 3
     requests.mark_submitted(conn, request, now=bank.now())
     answer = replace(answer, difference=requests.difference(conn, request))
     return _effect(conn, bank, caller, request, current, answer)  # 4
@@ -243,7 +199,7 @@ async def end_request(
         request = requests.get(conn, request_id, party_id=caller.party_id)
         if request.state in requests.ENDED:
             raise ProblemError("already_done", f"the request is `{request.state}`")
-        _append(conn, bank, caller, f"request.{state}", {"request": request_id})
+        append(conn, bank, caller, f"request.{state}", {"request": request_id})
         _leave_queue(conn, bank, caller, request_id)
         grants.end_for_request(conn, request_id, state="completed", now=now)
         requests.set_state(conn, request_id, state, now=now)
@@ -273,7 +229,7 @@ async def resolve_case(
 
     def act(conn: Connection) -> CaseAnswer:
         request = requests.get(conn, cases.get_case(conn, case_id).request_id, party_id=None)
-        decided: tuple[_Prepared, Answer] | None = None
+        decided: tuple[Prepared, Answer] | None = None
         again: cases.Dossier | None = None
         if asked.command is cases.Command.REDECIDE:
             decided = _decide_again(conn, bank, caller, request)
@@ -287,7 +243,7 @@ async def resolve_case(
                 step = cases.check(
                     conn, case_id, asked_anew, cases.GATEWAY, revision=None, redecided=again
                 )
-        entry = _append(  # 3
+        entry = append(  # 3
             conn, bank, caller, f"case.{step.event}", step.subjects(), outcome=step.to_state
         )
         case = cases.record(conn, step, leaf_index=entry.index, now=bank.now())
@@ -334,7 +290,7 @@ async def withdraw_consent(
             project_id=withdrawal.project_id,
         )
         about = {"withdrawal": recorded.id}
-        entry = _append(
+        entry = append(
             conn,
             bank,
             caller,
@@ -344,10 +300,10 @@ async def withdraw_consent(
             commitments={"donor": recorded.donor_id},
         )
         for grant in touched:
-            _append(conn, bank, caller, "grant.shrunk", {**about, "grant": grant.grant_id})
+            append(conn, bank, caller, "grant.shrunk", {**about, "grant": grant.grant_id})
         for release, party in receivers:  # R-CON-04: notify past receivers
             who = {**about, "release": release, "party": party}
-            _append(conn, bank, caller, "receiver.to_notify", who)
+            append(conn, bank, caller, "receiver.to_notify", who)
         return Withdrawn(
             withdrawal_id=recorded.id, leaf_index=entry.index, grants=touched, receivers=receivers
         )
@@ -382,7 +338,7 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
         seen = grants.get(conn, grant_id, party_id=caller.party_id)
         ask = requests.get(conn, seen.request_id, party_id=None).ask
         only = grants.live_holdings(conn, grant_id)
-    prepared = await _prepare_outside(bank, ask, seen.party_id, only=only)
+    prepared = await prepare_outside(bank, ask, seen.party_id, only=only)
 
     def act(conn: Connection) -> Released | ReleaseRefused:
         grant = grants.get(conn, grant_id, party_id=caller.party_id)
@@ -393,18 +349,18 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
         live = grants.live_holdings(conn, grant_id)
         # The grant may have been cut down between the gathering and this transaction.
         current = (
-            _current(conn, bank, prepared)
+            current(conn, bank, prepared)
             if live == prepared.only
-            else _prepare(conn, bank, ask, grant.party_id, only=live)
+            else prepare(conn, bank, ask, grant.party_id, only=live)
         )
         request = requests.get(conn, grant.request_id, party_id=None)
-        answer = _record(conn, bank, caller, current, occasion="release", request=request)
+        answer = record(conn, bank, caller, current, occasion="release", request=request)
         answer = replace(answer, grant_id=grant_id)
         if stands(answer.decision, frozenset(grant.accepted)):
             return _release(conn, bank, caller, grant, current, answer)
         grants.suspend(conn, grant_id, reason=answer.decision.outcome, now=bank.now())
         about = {"grant": grant_id, "decision": answer.decision_id}
-        _append(conn, bank, caller, "grant.suspended", about, outcome=answer.decision.outcome)
+        append(conn, bank, caller, "grant.suspended", about, outcome=answer.decision.outcome)
         return ReleaseRefused(grant_id=grant_id, answer=answer)
 
     return await commit(bank, reply, act)
@@ -426,258 +382,20 @@ async def record_event(
 
     def act(conn: Connection) -> T:
         result = part(conn)
-        _append(conn, bank, caller, kind, subjects(result))
+        append(conn, bank, caller, kind, subjects(result))
         return result
 
     return await commit(bank, reply, act)
 
 
-def publish(bank: Bank) -> None:
-    """Sign and store the checkpoint of the log as it stands (from a thread)."""
-    bank.database.write(lambda conn: log.publish(conn, bank.origin, bank.keys.log))
-
-
-def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answer:
-    """A decision as it was made, from its stored document; `party_id` None is the bank's own people.
-
-    Raises `not_found` for an unknown decision and for another organisation's alike.
-    """
-    query = sa.select(_decisions).where(_decisions.c.id == decision_id)
-    if party_id is not None:
-        query = query.where(_decisions.c.party_id == party_id)
-    with bank.database.read() as conn:
-        row = conn.execute(query).first()
-        if row is None:
-            raise ProblemError("not_found", f"no decision `{decision_id}`")
-        body = log.document(conn, bytes.fromhex(row.document_sha256))
-        leaf = log.leaf(conn, bank.origin, row.leaf_index)
-        request = requests.get(conn, row.request_id, party_id=None) if row.request_id else None
-    return Answer(
-        decision_id=row.id,
-        occasion=row.occasion,
-        party_id=row.party_id,
-        decision=document.decision_from(body, bank.law),
-        leaf_index=row.leaf_index,
-        leaf_hash=leaf.leaf_hash,
-        as_of=row.as_of,
-        decided_at=row.decided_at,
-        blind=row.blind,
-        request=request,
-    )
-
-
-def stands(decision: Decision, accepted: frozenset[str]) -> bool:
-    """Whether something may leave on this decision.
-
-    A refer stands only where two officers disposed of every rule that refers it; a deny and a hold
-    never do, whoever accepted what.
-    """
-    match decision:
-        case Permit():
-            return True
-        case Refer():
-            return not blocking(decision) and set(to_dispose(decision)) <= accepted
-        case Hold() | Deny():
-            return False
-        case _:
-            assert_never(decision)
-
-
-# --- gather and decide ----------------------------------------------------------------------------
-
-
-async def _prepare_outside(
-    bank: Bank,
-    ask: Ask,
-    party_id: str,
-    *,
-    only: frozenset[str] | None = None,
-    dry: bool = False,
-) -> _Prepared:
-    def gather_and_decide() -> _Prepared:
-        with bank.database.read() as conn:
-            return _prepare(conn, bank, ask, party_id, only=only, dry=dry)
-
-    return await asyncio.to_thread(gather_and_decide)
-
-
-def _prepare(
-    conn: Connection,
-    bank: Bank,
-    ask: Ask,
-    party_id: str,
-    *,
-    only: frozenset[str] | None = None,
-    dry: bool = False,
-) -> _Prepared:
-    gathered = facts.gather(
-        conn, bank, ask, party_id, as_of=bank.today(), now=bank.now(), only=only
-    )
-    question = gathered.question
-    is_blind = dry and 0 < sum(g.people for g in question.donor_groups) < SMALL
-    if is_blind:
-        question = _blind(question)
-    return _Prepared(
-        ask=ask,
-        party_id=party_id,
-        only=only,
-        gathered=gathered,
-        question=question,
-        decision=pdp.decide(question, bank.law),
-        blind=is_blind,
-    )
-
-
-def _current(conn: Connection, bank: Bank, prepared: _Prepared, *, dry: bool = False) -> _Prepared:
-    """The same if neither a fact nor the legal day changed since; decided anew otherwise."""
-    same_facts = facts.facts_version(conn) == prepared.gathered.facts_version
-    if same_facts and prepared.question.as_of == bank.today():
-        return prepared
-    return _prepare(conn, bank, prepared.ask, prepared.party_id, only=prepared.only, dry=dry)
-
-
-#: What a donor's consent is taken to say in a blind dry run: everything, to everybody.
-_WILLING = Profile(
-    id=ProfileId("blind"),
-    mapped=True,
-    permissions=(DuoTerm(code="DUO:0000004"),),
-    told=frozenset(Told),
-    terms=dict.fromkeys(Term, True),
-)
-_WILLING_FACTS: Mapping[str, Value] = {
-    "consent.exists": True,
-    "consent.written": True,
-    "consent.before_collection": True,
-    "consent.expired": False,
-    "consent.by_guardian": False,
-    "consent.guardian_consent": True,
-    "consent.reconsented": True,
-    "consent.form_mapped": True,
-    "consent.form_legacy": False,
-    "consent.form_adequate": True,
-    "donor.withdrawn": False,
-    "donor.under_14": False,
-    "donor.minor_14_17": False,
-    "donor.adult": True,
-    "donor.capacity": True,
-    "donor.deceased": False,
-    "donor.pedigree": False,
-}
-
-
-def _blind(question: Question) -> Question:
-    """The question without anything a donor said or is: the same whoever of them withdrew."""
-    strata = tuple(
-        replace(
-            stratum,
-            profile=_WILLING.id,
-            facts={
-                **{
-                    n: v
-                    for n, v in stratum.facts.items()
-                    if not n.startswith(("donor.", "consent."))
-                },
-                **_WILLING_FACTS,
-            },
-        )
-        for stratum in question.strata
-    )
-    return replace(question, profiles={_WILLING.id: _WILLING}, strata=strata)
-
-
-# --- record and give effect -----------------------------------------------------------------------
-
-
-def _append(
-    conn: Connection,
-    bank: Bank,
-    caller: Caller,
-    kind: str,
-    subjects: Mapping[str, str],
-    *,
-    outcome: str | None = None,
-    rules: tuple[str, ...] = (),
-    documents: tuple[bytes, ...] = (),
-    commitments: Mapping[str, str] | None = None,
-) -> log.Appended:
-    draft = Draft(
-        kind=kind,
-        actor=caller.id,
-        outcome=outcome,
-        rules=rules,
-        subjects=subjects,
-        documents=documents,
-        commitments=commitments or {},
-    )
-    (entry,) = log.append(conn, bank.origin, [draft], now=bank.now())
-    return entry
-
-
-def _record(
-    conn: Connection,
-    bank: Bank,
-    caller: Caller,
-    prepared: _Prepared,
-    *,
-    occasion: str,
-    request: Request | None = None,
-) -> Answer:
-    decision, decision_id = prepared.decision, new_id("dec")
-    body = document.encode(prepared.question, decision)
-    subjects = {"decision": decision_id, "occasion": occasion, "party": prepared.party_id}
-    if request is not None:
-        subjects |= {"request": request.id, "version": str(request.version)}
-    entry = _append(
-        conn,
-        bank,
-        caller,
-        "decision",
-        subjects,
-        outcome=decision.outcome,
-        rules=_speaking(decision),
-        documents=(body,),
-    )
-    conn.execute(
-        sa.insert(_decisions).values(
-            id=decision_id,
-            request_id=request.id if request else None,
-            version=request.version if request else None,
-            party_id=prepared.party_id,
-            occasion=occasion,
-            outcome=decision.outcome,
-            blind=prepared.blind,
-            as_of=prepared.question.as_of,
-            document_sha256=sha256(body).hexdigest(),
-            leaf_index=entry.index,
-            facts_version=prepared.gathered.facts_version,
-            decided_at=entry.time,
-        )
-    )
-    return Answer(
-        decision_id=decision_id,
-        occasion=occasion,
-        party_id=prepared.party_id,
-        decision=decision,
-        leaf_index=entry.index,
-        leaf_hash=entry.leaf_hash,
-        as_of=prepared.question.as_of,
-        decided_at=entry.time,
-        blind=prepared.blind,
-        request=request,
-    )
-
-
-def _speaking(decision: Decision) -> tuple[str, ...]:
-    """Numbers of the rules that hold or are unknown, but for legal bases that merely do not."""
-    said = {Result.HOLDS, Result.UNKNOWN}
-    return tuple(sorted({f.no for f in decision.findings if f.result in said}))
+# --- give effect ----------------------------------------------------------------------------------
 
 
 def _decide_again(
     conn: Connection, bank: Bank, caller: Caller, request: Request
-) -> tuple[_Prepared, Answer]:
-    current = _prepare(conn, bank, request.ask, request.party_id)
-    return current, _record(conn, bank, caller, current, occasion="redecision", request=request)
+) -> tuple[Prepared, Answer]:
+    prepared = prepare(conn, bank, request.ask, request.party_id)
+    return prepared, record(conn, bank, caller, prepared, occasion="redecision", request=request)
 
 
 def _effect(
@@ -685,7 +403,7 @@ def _effect(
     bank: Bank,
     caller: Caller,
     request: Request,
-    prepared: _Prepared,
+    prepared: Prepared,
     answer: Answer,
 ) -> Answer:
     dossier = _dossier(prepared, answer)
@@ -712,7 +430,7 @@ def _effect(
     return replace(answer, request=request, grant_id=grant_id, case_id=case_id)
 
 
-def _dossier(prepared: _Prepared, answer: Answer) -> cases.Dossier:
+def _dossier(prepared: Prepared, answer: Answer) -> cases.Dossier:
     ask = prepared.ask
     named = {prepared.party_id, ask.recipient, ask.sponsor, ask.beneficiary}
     named.add(ask.host.operator if ask.host else None)
@@ -730,7 +448,7 @@ def _grant(
     bank: Bank,
     caller: Caller,
     request: Request,
-    prepared: _Prepared,
+    prepared: Prepared,
     answer: Answer,
     *,
     accepted: tuple[str, ...] = (),
@@ -763,7 +481,7 @@ def _grant(
     about = {"grant": grant.id, "request": request.id, "decision": answer.decision_id}
     about["until"] = grant.until.isoformat()
     items = "\n".join(sorted(p.holding_id for p in picked))
-    _append(conn, bank, caller, "grant.created", about, commitments={"items": items})
+    append(conn, bank, caller, "grant.created", about, commitments={"items": items})
     return grant.id
 
 
@@ -772,7 +490,7 @@ def _release(
     bank: Bank,
     caller: Caller,
     grant: grants.Grant,
-    prepared: _Prepared,
+    prepared: Prepared,
     answer: Answer,
 ) -> Released:
     """1. leave out what may no longer go · 2. manifest and visa · 3. record the intent."""
@@ -814,7 +532,7 @@ def _release(
     facts.bump(conn)  # the counters of people released are facts of the next decision
     digest = sha256(manifest).hexdigest()
     about = {"release": release_id, "grant": grant.id, "decision": answer.decision_id}
-    _append(  # 3
+    append(  # 3
         conn, bank, caller, "release.intent", about | {"manifest": digest}, outcome="authorized"
     )
     return Released(
@@ -847,5 +565,5 @@ def _leave_queue(conn: Connection, bank: Bank, caller: Caller, request_id: str) 
         return
     asked = cases.Asked(command=cases.Command.WITHDRAW)
     step = cases.check(conn, case.id, asked, _actor(caller), revision=case.revision)
-    entry = _append(conn, bank, caller, f"case.{step.event}", step.subjects())
+    entry = append(conn, bank, caller, f"case.{step.event}", step.subjects())
     cases.record(conn, step, leaf_index=entry.index, now=bank.now())
