@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from hashlib import sha256
 from typing import TypeVar, assert_never
 
 from sqlalchemy import Connection
@@ -60,24 +59,39 @@ class CaseAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawn:
-    """Whom a withdrawal reaches: grants cut down, and receivers of what already went out."""
+    """Whom a withdrawal reaches: grants cut down, and receivers of what already went out.
+
+    A preview has neither id nor leaf, and nothing is cut yet.
+    """
 
     withdrawal_id: str | None
     leaf_index: int | None
-    grants: tuple[grants.Touched, ...]
-    receivers: tuple[tuple[str, str], ...]  # (release, receiving party)
+    touched: tuple[grants.Touched, ...]
+    cuts: tuple[grants.Cut, ...]
+    told: tuple[grants.Receiver, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """One release authorized: the manifest's exact bytes and the visa that opens it."""
+class Intended:
+    """A release as its row stands: the manifest's exact bytes and the visa that opens it."""
 
-    release_id: str
+    id: str
     grant_id: str
     manifest: bytes
     manifest_sha256: str
     visa: str
-    removed: int  # items left out since the grant
+
+
+#: Writes the release of what was decided, with manifest and visa: (connection, bank, grant, …).
+Intend = Callable[[Connection, Bank, grants.GrantView, Prepared, Answer], Intended]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """One release authorized; `removed` counts the items left out since the grant."""
+
+    release: Intended
+    removed: int
     answer: Answer
 
 
@@ -102,8 +116,8 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
     prepared = await prepare_outside(bank, ask, caller.party_id, dry=dry)
 
     def act(conn: Connection) -> Answer:
-        current = current(conn, bank, prepared)
-        return record(conn, bank, caller, current, occasion="evaluation")
+        now_so = current(conn, bank, prepared)
+        return record(conn, bank, caller, now_so, occasion="evaluation")
 
     return await commit(bank, reply, act)
 
@@ -162,11 +176,11 @@ def request_access(
     """
     if prepared.ask != request.ask:  # amended between the reading and this transaction
         prepared = prepare(conn, bank, request.ask, request.party_id)
-    current = current(conn, bank, prepared)  # 1, 2
-    answer = record(conn, bank, caller, current, occasion="submission", request=request)  # 3
+    prepared = current(conn, bank, prepared)  # 1, 2
+    answer = record(conn, bank, caller, prepared, occasion="submission", request=request)  # 3
     requests.mark_submitted(conn, request, now=bank.now())
     answer = replace(answer, difference=requests.difference(conn, request))
-    return _effect(conn, bank, caller, request, current, answer)  # 4
+    return _effect(conn, bank, caller, request, prepared, answer)  # 4
 
 
 async def amend_request(
@@ -201,7 +215,7 @@ async def end_request(
             raise ProblemError("already_done", f"the request is `{request.state}`")
         append(conn, bank, caller, f"request.{state}", {"request": request_id})
         _leave_queue(conn, bank, caller, request_id)
-        grants.end_for_request(conn, request_id, state="completed", now=now)
+        _end_grants(conn, bank, caller, request_id)
         requests.set_state(conn, request_id, state, now=now)
         return requests.get(conn, request_id, party_id=caller.party_id)
 
@@ -266,7 +280,7 @@ async def resolve_case(
 
 
 async def withdraw_consent(
-    bank: Bank, caller: Caller, withdrawal: consents.WithdrawalAsked, *, reply: Reply
+    bank: Bank, caller: Caller, asked: consents.WithdrawalAsked, *, reply: Reply
 ) -> Rendered:
     """A donor withdraws: behind this entry nothing of the scope leaves; `render` gets `Withdrawn`.
 
@@ -275,20 +289,11 @@ async def withdraw_consent(
 
     def act(conn: Connection) -> Withdrawn:
         now = bank.now()
-        recorded = consents.record_withdrawal(conn, withdrawal, recorded_by=caller.id, now=now)
-        touched = grants.shrink_for_withdrawal(
-            conn,
-            donor_id=recorded.donor_id,
-            scope=withdrawal.scope,
-            project_id=withdrawal.project_id,
-            now=now,
-        )
-        receivers = grants.receivers_of(
-            conn,
-            donor_id=recorded.donor_id,
-            scope=withdrawal.scope,
-            project_id=withdrawal.project_id,
-        )
+        recorded = consents.record_withdrawal(conn, asked, recorded_by=caller.id, now=now)
+        touch = _touch(recorded.donor_id, asked)
+        touched = grants.touching(conn, touch) if touch else ()
+        cuts = grants.shrink(conn, touched, reason=recorded.id, now=now)
+        told = grants.receivers(conn, touch) if touch else ()
         about = {"withdrawal": recorded.id}
         entry = append(
             conn,
@@ -296,72 +301,104 @@ async def withdraw_consent(
             caller,
             "withdrawal",
             about,
-            outcome=withdrawal.scope,
+            outcome=asked.scope,
             commitments={"donor": recorded.donor_id},
         )
-        for grant in touched:
-            append(conn, bank, caller, "grant.shrunk", {**about, "grant": grant.grant_id})
-        for release, party in receivers:  # R-CON-04: notify past receivers
-            who = {**about, "release": release, "party": party}
-            append(conn, bank, caller, "receiver.to_notify", who)
+        for cut in cuts:
+            where = {**about, "grant": cut.grant_id}
+            append(conn, bank, caller, "grant.shrunk", where, outcome=cut.state)
+        for one in told:  # R-CON-04: notify past receivers
+            whom = {**about, "release": one.release_id, "party": one.party_id}
+            append(conn, bank, caller, "receiver.to_notify", whom)
         return Withdrawn(
-            withdrawal_id=recorded.id, leaf_index=entry.index, grants=touched, receivers=receivers
+            withdrawal_id=recorded.id, leaf_index=entry.index, touched=touched, cuts=cuts, told=told
         )
 
     return await commit(bank, reply, act)
 
 
-def preview_withdrawal(bank: Bank, withdrawal: consents.WithdrawalAsked) -> Withdrawn:
+def preview_withdrawal(bank: Bank, asked: consents.WithdrawalAsked) -> Withdrawn:
     """Whom a withdrawal would reach, without recording it."""
     with bank.database.read() as conn:
-        donor_id = consents.donor_id_of(conn, withdrawal.donor)
-        scope = {
-            "donor_id": donor_id,
-            "scope": withdrawal.scope,
-            "project_id": withdrawal.project_id,
-        }
+        touch = _touch(consents.donor_id_of(conn, asked.donor), asked)
         return Withdrawn(
             withdrawal_id=None,
             leaf_index=None,
-            grants=grants.touched_by(conn, **scope),
-            receivers=grants.receivers_of(conn, **scope),
+            touched=grants.touching(conn, touch) if touch else (),
+            cuts=(),
+            told=grants.receivers(conn, touch) if touch else (),
         )
 
 
-async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply: Reply) -> Rendered:
+def _touch(donor_id: str, asked: consents.WithdrawalAsked) -> grants.Touch | None:
+    """What of the live grants a withdrawal reaches; None: nothing that is shared (contact)."""
+    match asked.scope:
+        case "everything":
+            return grants.Touch(donor_id=donor_id)
+        case "study":
+            return grants.Touch(donor_id=donor_id, project_id=asked.project_id)
+        case "data":
+            return grants.Touch(donor_id=donor_id, item_class="information")
+        case "material":
+            return grants.Touch(donor_id=donor_id, item_class="material")
+        case "contact":
+            return None
+        case _:
+            assert_never(asked.scope)
+
+
+async def authorize_release(
+    bank: Bank, caller: Caller, grant_id: str, intend: Intend, *, reply: Reply
+) -> Rendered:
     """One handing-over under a live grant; `render` gets `Released` or `ReleaseRefused`.
 
     Decided again, today: a donor may have withdrawn or an edition come into force since the grant.
     The intent is durable before a byte leaves; what was handed over and received is recorded after.
+    `intend` (release.handover) writes the release with its manifest and visa.
     """
     with bank.database.read() as conn:
-        seen = grants.get(conn, grant_id, party_id=caller.party_id)
+        seen = grants.usable(conn, grant_id, party_id=caller.party_id, today=bank.today())
         ask = requests.get(conn, seen.request_id, party_id=None).ask
-        only = grants.live_holdings(conn, grant_id)
+        only = frozenset(i.holding_id for i in grants.releasable(conn, grant_id))
     prepared = await prepare_outside(bank, ask, seen.party_id, only=only)
 
     def act(conn: Connection) -> Released | ReleaseRefused:
-        grant = grants.get(conn, grant_id, party_id=caller.party_id)
-        if grant.state != "active":
-            raise ProblemError("not_releasable", f"the grant is `{grant.state}`")
-        if grant.until < bank.today():
-            raise ProblemError("not_releasable", f"the grant ended on `{grant.until}`")
-        live = grants.live_holdings(conn, grant_id)
+        now = bank.now()
+        grant = grants.usable(conn, grant_id, party_id=caller.party_id, today=bank.today())
+        live = frozenset(i.holding_id for i in grants.releasable(conn, grant_id))
+        if not live:
+            raise ProblemError("not_releasable", "nothing is left to release under this grant")
         # The grant may have been cut down between the gathering and this transaction.
-        current = (
+        fresh = (
             current(conn, bank, prepared)
             if live == prepared.only
             else prepare(conn, bank, ask, grant.party_id, only=live)
         )
         request = requests.get(conn, grant.request_id, party_id=None)
-        answer = record(conn, bank, caller, current, occasion="release", request=request)
+        answer = record(conn, bank, caller, fresh, occasion="release", request=request)
         answer = replace(answer, grant_id=grant_id)
-        if stands(answer.decision, frozenset(grant.accepted)):
-            return _release(conn, bank, caller, grant, current, answer)
-        grants.suspend(conn, grant_id, reason=answer.decision.outcome, now=bank.now())
         about = {"grant": grant_id, "decision": answer.decision_id}
-        append(conn, bank, caller, "grant.suspended", about, outcome=answer.decision.outcome)
-        return ReleaseRefused(grant_id=grant_id, answer=answer)
+        if not stands(answer.decision, frozenset(grant.accepted)):
+            grants.suspend(conn, grant_id, now=now)
+            append(conn, bank, caller, "grant.suspended", about, outcome=answer.decision.outcome)
+            return ReleaseRefused(grant_id=grant_id, answer=answer)
+        # 1. leave out what may no longer go
+        picked = fresh.gathered.cohort.select(answer.decision.selection.strata)
+        gone = live - {p.holding_id for p in picked}
+        touched = [
+            t
+            for t in grants.touching(conn, grants.Touch(project_id=grant.project_id))
+            if t.grant_id == grant_id and t.holding_id in gone
+        ]
+        removed = grants.shrink(conn, touched, reason=answer.decision_id, now=now)
+        # 2. manifest and visa, 3. the intent
+        release = intend(conn, bank, grant, fresh, answer)
+        facts.bump(conn)  # people released so far are facts of the next decision
+        about |= {"release": release.id, "manifest": release.manifest_sha256}
+        append(conn, bank, caller, "release.intent", about, outcome="authorized")
+        return Released(
+            release=release, removed=sum(len(c.holdings) for c in removed), answer=answer
+        )
 
     return await commit(bank, reply, act)
 
@@ -437,8 +474,8 @@ def _dossier(prepared: Prepared, answer: Answer) -> cases.Dossier:
     return cases.Dossier.of(
         answer.decision,
         decision_id=answer.decision_id,
-        document_sha256=sha256(document.encode(prepared.question, answer.decision)).hexdigest(),
-        parties=frozenset(p for p in named if p not in {None, "none"}),
+        document_sha256=answer.document_sha256,
+        parties=frozenset(p for p in named if p is not None and p != "none"),
         at_once=all(o.id != CONFIRMATION for o in answer.decision.obligations),
     )
 
@@ -456,94 +493,43 @@ def _grant(
     """A grant over the selection, its quotas drawn; what an earlier version was granted ends."""
     now = bank.now()
     picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
-    amounts = {
-        "people": len({p.donor_id for p in picked}),
-        "units": sum(p.units for p in picked),
-    }
     ends = [bank.today() + timedelta(days=bank.settings.grant_days)]
     ends += [d for d in (answer.decision.until, request.ask.until) if d is not None]
-    grants.end_for_request(conn, request.id, state="revoked", now=now)
+    _end_grants(conn, bank, caller, request.id)
     grant = grants.create(
         conn,
         request_id=request.id,
         decision_id=answer.decision_id,
         party_id=request.party_id,
         project_id=request.project_id,
-        items=picked,
+        items=[
+            grants.Item(holding_id=p.holding_id, donor_id=p.donor_id, units=p.units) for p in picked
+        ],
         until=min(ends),
         accepted=accepted,
+        today=bank.today(),
         now=now,
     )
+    amounts = {
+        "people": len({p.donor_id for p in picked}),
+        "units": sum(p.units for p in picked),
+    }
     for draw in prepared.gathered.draws:
         if not papers.draw(conn, draw.quota_id, amounts[draw.measure], grant_id=grant.id, now=now):
-            # The facts said there was room and they were current: somebody is wrong, so nothing goes.
+            # The facts said there was room and they were current: somebody is wrong, so nothing
+            # goes and the transaction ends here.
             raise ProblemError("decision_failed", f"quota `{draw.quota_id}` has no room")
     about = {"grant": grant.id, "request": request.id, "decision": answer.decision_id}
-    about["until"] = grant.until.isoformat()
     items = "\n".join(sorted(p.holding_id for p in picked))
     append(conn, bank, caller, "grant.created", about, commitments={"items": items})
     return grant.id
 
 
-def _release(
-    conn: Connection,
-    bank: Bank,
-    caller: Caller,
-    grant: grants.Grant,
-    prepared: Prepared,
-    answer: Answer,
-) -> Released:
-    """1. leave out what may no longer go · 2. manifest and visa · 3. record the intent."""
-    now = bank.now()
-    picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
-    kept = {p.holding_id for p in picked}
-    live = grants.live_holdings(conn, grant.id)
-    removed = grants.shrink(conn, grant.id, live - kept, reason="release", now=now)  # 1
-    if not picked:
-        raise ProblemError("not_releasable", "nothing of the grant may be released any more")
-    release_id = new_id("rel")
-    manifest = grants.manifest(  # 2
-        conn,
-        release_id=release_id,
-        grant=grant,
-        items=picked,
-        decision_id=answer.decision_id,
-        leaf_index=answer.leaf_index,
-        obligations=tuple(o.id for o in answer.decision.obligations),
-        pseudonym=bank.keys.pseudonym,
-        now=now,
-    )
-    visa = tokens.sign_visa(
-        bank, visas.claims(grant, issuer=bank.settings.issuer, release_id=release_id, now=now)
-    )
-    grants.record_release(
-        conn,
-        release_id=release_id,
-        grant=grant,
-        decision_id=answer.decision_id,
-        items=picked,
-        manifest=manifest,
-        visa=visa,
-        group_id=prepared.gathered.group_id,
-        overseas=prepared.gathered.overseas,
-        pseudonym=bank.keys.pseudonym,
-        now=now,
-    )
-    facts.bump(conn)  # the counters of people released are facts of the next decision
-    digest = sha256(manifest).hexdigest()
-    about = {"release": release_id, "grant": grant.id, "decision": answer.decision_id}
-    append(  # 3
-        conn, bank, caller, "release.intent", about | {"manifest": digest}, outcome="authorized"
-    )
-    return Released(
-        release_id=release_id,
-        grant_id=grant.id,
-        manifest=manifest,
-        manifest_sha256=digest,
-        visa=visa,
-        removed=removed,
-        answer=answer,
-    )
+def _end_grants(conn: Connection, bank: Bank, caller: Caller, request_id: str) -> None:
+    for grant in grants.live_of_request(conn, request_id):
+        grants.revoke(conn, grant.id, now=bank.now())
+        about = {"grant": grant.id, "request": request_id}
+        append(conn, bank, caller, "grant.revoked", about)
 
 
 def _actor(caller: Caller) -> cases.Actor:
