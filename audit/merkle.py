@@ -188,13 +188,13 @@ def verify_consistency(
     """
     if not 0 < old <= new:
         raise ProofError(f"there is no consistency proof from size `{old}` to `{new}`")
-    _verify_hashes([old_root, new_root, *proof])
     if old == new:
         if proof:
             raise ProofError("the consistency proof of a tree with itself must be empty")
         if old_root != new_root:
             raise ProofError("two trees of one size have different roots")
         return
+    _verify_hashes([old_root, new_root, *proof])
     # "If first is an exact power of 2, then prepend first_hash to the consistency_path array."
     path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
     first, second = _roots_from_consistency(old - 1, new - 1, path)

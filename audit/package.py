@@ -171,7 +171,7 @@ class _Writer:
                 member.write(chunk)
 
 
-def write_package(  # noqa: PLR0913 - each is a thing of its own that the caller holds
+def write_package(
     conn: Connection,
     origin: str,
     out: BinaryIO,
