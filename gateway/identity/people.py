@@ -4,8 +4,8 @@ The rules it keeps:
 - Two factors, always: a password (argon2id, RFC 9106) and a time-based code (RFC 6238), whose secret
   is sealed under a key outside the database. A code is good once (RFC 6238 §5.2).
 - Every refused sign-in gets the same answer after the same slow work: unknown login, wrong password,
-  wrong or used code, a locked or closed account. (Each is also recorded, so each costs a commit.) Who is locked out learns it from the administrator, who
-  sees it; an attacker learns nothing.
+  wrong or used code, a locked or closed account. (Each is also recorded, so each costs a commit.)
+  Who is locked out learns it from the administrator, who sees it; an attacker learns nothing.
 - Ten failures in a row lock the account for a minute, each further one for twice as long, up to
   fifteen. While it is locked nothing is counted, so nobody can be kept out for ever.
 - A session is a random token of which only the hash is kept; it ends when idle, at its last hour,
@@ -345,3 +345,8 @@ def _hash(token: str) -> str:
 
 def _roles(names: Iterable[str]) -> frozenset[Role]:
     return frozenset(Role(name) for name in names)
+
+
+def active_roles() -> sa.Select[tuple[list[str]]]:
+    """The roles of every open account, a row each: who is there to do the work."""
+    return sa.select(_PEOPLE.c.roles).where(_PEOPLE.c.active)
