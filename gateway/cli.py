@@ -1,0 +1,357 @@
+"""`hgr`: the operator's, policy author's and regulator's commands.
+
+Exit codes everywhere: 0 as it should be, 1 something is wrong with what was looked at, 2 the command
+could not do its work (settings, files, a bank that is being served).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import httpx
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection
+
+from audit import log, verify
+from audit.log import LogError
+from gateway import bank as banks
+from gateway import pep, settings
+from gateway.app import create_app
+from gateway.bank import Bank
+from gateway.database import Database
+from gateway.errors import ProblemError, SettingsError
+from gateway.identity import api_keys, people
+from gateway.identity.scopes import KEY_SCOPES, Caller, Role
+from gateway.registry import intake
+from gateway.replies import Rendered, Reply
+from gateway.reports import exports
+from policies import packs
+from policies.packs import PackError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of organisations.")
+packs_app = typer.Typer(no_args_is_help=True, help="The rules, as packs.")
+audit_app = typer.Typer(
+    no_args_is_help=True, help="Exports of the log: make, verify, replay, report."
+)
+app.add_typer(keys_app, name="keys")
+app.add_typer(packs_app, name="packs")
+app.add_typer(audit_app, name="audit")
+
+out = Console()
+err = Console(stderr=True)
+
+#: Whoever types at the bank's own machine; the log says so.
+OPERATOR = Caller(kind="person", id="operator", name="operator", party_id="", scopes=frozenset())
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"[red]✗[/red] {message}", highlight=False, soft_wrap=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Our own errors as one line each, never a traceback."""
+    try:
+        yield
+    except PackError as error:
+        _fail(str(error))
+    except (SettingsError, LogError, ProblemError, OSError) as error:
+        _fail(str(error))
+
+
+@contextmanager
+def _open() -> Iterator[Bank]:
+    with _explained():
+        bank = banks.open_bank(settings.load())
+        try:
+            yield bank
+        finally:
+            bank.database.close()
+
+
+def _record(
+    bank: Bank, kind: str, part: Callable[[Connection], Any], subjects: Mapping[str, str]
+) -> Any:
+    """One administration act through the one door, with its entry in the log."""
+    kept: list[Any] = []
+
+    def keep(result: object) -> Rendered:
+        kept.append(result)
+        return Rendered(status=200, body=b"")
+
+    reply = Reply(client=OPERATOR.id, key=None, route=kind, body_hash="", render=keep)
+    asyncio.run(
+        pep.record_event(bank, OPERATOR, kind, part, subjects=lambda _: subjects, reply=reply)
+    )
+    return kept[0]
+
+
+# --- operator -------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(
+    origin: Annotated[str, typer.Option(help="name of the log for ever, e.g. bank.example/log")],
+    name_zh: Annotated[str, typer.Option(help="the bank's name in Chinese")],
+    name_en: Annotated[str, typer.Option(help="the bank's name in English")],
+    admin: Annotated[str, typer.Option(help="login of the first administrator")] = "admin",
+) -> None:
+    """Make a new, empty bank in HGR_DATA_DIR with keys in HGR_KEYS_DIR."""
+    with _explained():
+        bank = intake.create_bank(settings.load(), origin=origin, name_zh=name_zh, name_en=name_en)
+        try:
+            password = secrets.token_urlsafe(18)
+            new = people.NewPerson(
+                login=admin,
+                name=admin,
+                party_id=bank.party_id,
+                roles=(Role.ADMINISTRATOR,),
+                password_hash=people.hash_password(password, login=admin),
+            )
+            enrolled = _record(
+                bank, "person.created", partial(people.create, bank=bank, new=new), {"by": "init"}
+            )
+        finally:
+            bank.database.close()
+    out.print(f"[green]✓[/green] 新库已建立 · a new bank: {bank.settings.data_dir}")
+    out.print(f"  日志公钥 · log key: {bank.keys.log.vkey}", soft_wrap=True)
+    out.print("  以下只显示一次 · shown once:")
+    out.print(f"  login    {admin}")
+    out.print(f"  password {password}")
+    out.print(f"  TOTP     {enrolled.totp_uri}", soft_wrap=True)
+
+
+@app.command()
+def serve() -> None:
+    """Serve the bank until told to stop."""
+    with _open() as bank:
+        chosen = bank.settings
+        out.print(f"{bank.origin} · {chosen.issuer}", highlight=False)
+        uvicorn.run(
+            create_app(bank),
+            host=chosen.host,
+            port=chosen.port,
+            ssl_certfile=chosen.tls_certificate,
+            ssl_keyfile=chosen.tls_key,
+            proxy_headers=False,  # the gate reads them itself, and only from trusted proxies
+            server_header=False,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=10,
+        )
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database of HGR_DATA_DIR to this version's schema."""
+    with _explained():
+        chosen = settings.load()
+        if not chosen.database.exists():
+            raise SettingsError(f"there is no bank in `{chosen.data_dir}`; `hgr init` makes one")
+        database = Database(chosen.database)
+        try:
+            banks.migrate(database)
+        finally:
+            database.close()
+    out.print("[green]✓[/green] 数据库结构已是最新 · the schema is up to date")
+
+
+@app.command()
+def doctor(
+    *,
+    live: Annotated[bool, typer.Option(help="only ask the running gateway how it is")] = False,
+) -> None:
+    """Check settings, keys, schema, packs, the whole log, and who is there to do the work."""
+    if live:
+        with _explained():
+            chosen = settings.load()
+        verified = str(chosen.tls_certificate) if chosen.tls_certificate else True
+        try:
+            answer = httpx.get(
+                f"{'https' if chosen.tls_certificate else 'http'}://127.0.0.1:{chosen.port}/healthz",
+                verify=verified,
+                timeout=3,
+            )
+        except httpx.HTTPError as error:
+            _fail(f"the gateway does not answer: {error}")
+        raise typer.Exit(0 if answer.status_code == httpx.codes.OK else 1)
+    with _open() as bank:
+        with bank.database.read() as conn:
+            log.check(conn, bank.origin)
+            size = log.head(conn, bank.origin).size
+            roles = [r for (r,) in conn.execute(people.active_roles())]
+        out.print("[green]✓[/green] 设置、密钥、结构、规则包 · settings, keys, schema, packs")
+        out.print(f"[green]✓[/green] 日志完整 · the log is whole: {size} entries")
+        staffed = {role: sum(role in each for each in roles) for role in Role}
+        wanted = {Role.OFFICER: 2, Role.ADMINISTRATOR: 1, Role.AUDITOR: 0, Role.REGULATOR: 0}
+        short = {role: n for role, n in wanted.items() if staffed[role] < n}
+        for role, count in staffed.items():
+            mark = "[red]✗[/red]" if role in short else "[green]✓[/green]"
+            need = f" (至少 · at least {wanted[role]})" if role in short else ""
+            out.print(f"{mark} {role}: {count}{need}")
+    raise typer.Exit(1 if short else 0)
+
+
+@keys_app.command("create")
+def keys_create(
+    party: Annotated[str, typer.Option(help="organisation the key belongs to")],
+    label: Annotated[str, typer.Option(help="what it is for")],
+    days: Annotated[int, typer.Option(help="life in days", min=1, max=365)] = 90,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="scope; none given: all a key may have")
+    ] = None,
+    network: Annotated[list[str] | None, typer.Option(help="CIDR it may come from")] = None,
+) -> None:
+    """Make a key; its text is shown once."""
+    with _open() as bank:
+        wanted = api_keys.Wanted(
+            party_id=party,
+            label=label,
+            scopes=tuple(scope or sorted(KEY_SCOPES)),
+            expires_at=bank.now() + timedelta(days=days),
+            networks=tuple(network or ()),
+        )
+        minted = _record(
+            bank,
+            "key.created",
+            partial(api_keys.mint, bank=bank, wanted=wanted, created_by=OPERATOR.id),
+            {"party": party},
+        )
+        out.print(minted.text, highlight=False, soft_wrap=True)
+
+
+@keys_app.command("list")
+def keys_list(party: Annotated[str, typer.Option(help="organisation")]) -> None:
+    """The keys of an organisation."""
+    with _open() as bank, bank.database.read() as conn:
+        table = Table("id", "label", "scopes", "expires", "last used", "revoked")
+        for key in api_keys.of_party(conn, party):
+            table.add_row(
+                key.id,
+                key.label,
+                " ".join(sorted(key.scopes)),
+                f"{key.expires_at:%Y-%m-%d}",
+                f"{key.last_used_at:%Y-%m-%d %H:%M}Z" if key.last_used_at else "–",
+                f"{key.revoked_at:%Y-%m-%d %H:%M}Z" if key.revoked_at else "–",
+            )
+        out.print(table)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="the public id inside the key")],
+    reason: Annotated[str, typer.Option(help="why")],
+) -> None:
+    """End a key now."""
+    with _open() as bank:
+        part = partial(
+            api_keys.revoke,
+            key_id=key_id,
+            reason=reason,
+            now=bank.now(),
+            forget=lambda _key, _at: None,  # this process serves nobody
+        )
+        _record(bank, "key.revoked", part, {"key": key_id})
+        out.print(f"[green]✓[/green] 已吊销 · revoked: {key_id}")
+
+
+# --- policy author --------------------------------------------------------------------------------
+
+
+@packs_app.command("check")
+def packs_check() -> None:
+    """Every mistake in the packs and their cases, with file, line and key."""
+    raise typer.Exit(packs.main([]))
+
+
+# --- regulator ------------------------------------------------------------------------------------
+
+
+@audit_app.command("export")
+def audit_export(
+    file: Annotated[Path, typer.Option(help="where to put the package")] = Path("export.zip"),
+) -> None:
+    """Export the whole log up to a fresh checkpoint (not while the bank is being served)."""
+    with _open() as bank:
+        made = exports.make(bank, asked_by=OPERATOR.id)
+        _record(bank, "export.made", partial(exports.register, made=made), {"export": made.id})
+        file.write_bytes(made.path.read_bytes())
+        out.print(f"[green]✓[/green] {file}  SHA-256 {made.sha256}", soft_wrap=True)
+
+
+@audit_app.command("verify", context_settings={"ignore_unknown_options": True})
+def audit_verify(
+    arguments: Annotated[list[str], typer.Argument(help="as `python -m audit.verify`")],
+) -> None:
+    """Verify a package offline: exit 0 intact, 1 not, 2 could not look."""
+    raise typer.Exit(verify.main(arguments))
+
+
+@audit_app.command("replay")
+def audit_replay(
+    package: Annotated[Path, typer.Argument(help="the export")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Decide every decision of a package again, with the packs inside it; the bytes must be equal."""
+    with _explained():
+        results = exports.replay(package)
+    wrong = [r for r in results if not r.ok]
+    if as_json:
+        rows = [{"index": r.index, "ok": r.ok, "difference": r.difference} for r in results]
+        sys.stdout.write(json.dumps(rows) + "\n")
+    else:
+        same = len(results) - len(wrong)
+        out.print(f"{same}/{len(results)} 项判定重新得出相同字节 · decided again to the same bytes")
+        for r in wrong:
+            out.print(f"[red]✗[/red] entry {r.index}: {r.difference}", soft_wrap=True)
+    raise typer.Exit(1 if wrong else 0)
+
+
+@audit_app.command("report")
+def audit_report(package: Annotated[Path, typer.Argument(help="the export")]) -> None:
+    """What a package says, in plain words."""
+    with _explained():
+        sys.stdout.write(exports.report(package) + "\n")
+
+
+# --- newcomer -------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="keep the bank and the package here")] = None,
+    *,
+    keep_serving: Annotated[
+        bool, typer.Option("--serve", help="fill a bank and keep it running instead")
+    ] = False,
+) -> None:
+    """The main job, start to end, over HTTP against a real server; exits 0 if all came out right."""
+    from gateway import demo as story  # noqa: PLC0415 - the demo's world is large; others skip it
+
+    with _explained():
+        code = story.keep_serving(data, out) if keep_serving else story.tell(data, out)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()
