@@ -1,0 +1,231 @@
+"""What goes out under a grant: the manifest under the project's pseudonyms, and the record of it.
+
+The rules it keeps: no id of a donor, a holding or a tube leaves the bank, only names made for one
+project, which no other project's names join; tubes are drawn by conditional update, never below none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from audit.leaf import canonical
+from gateway import tables
+from gateway.bank import SHANGHAI
+from gateway.errors import ProblemError
+from gateway.release.grants.standing import HOLDING, RELEASE, RELEASED, Grant, Picked
+
+DECISION = tables.table_of(tables.DecisionRow)
+VERSION = tables.table_of(tables.RequestVersion)
+COUNTED = tables.table_of(tables.ReleasedDonor)
+
+CHUNK = 500  # ids in one IN (…): well below the 32,766 variables SQLite takes
+
+Pseudonym = Callable[[str, str], str]
+"""`pseudonym(project, name)`: what one project knows something by (`Keys.pseudonym`)."""
+
+
+def item_code(pseudonym: Pseudonym, project_id: str, holding_id: str) -> str:
+    """The code one project knows a holding by; it stands on the tube that is handed over."""
+    return "I" + pseudonym(project_id, f"holding\x00{holding_id}")[1:]
+
+
+def manifest(  # noqa: PLR0913 - what a manifest says, each by its name
+    conn: Connection,
+    *,
+    release_id: str,
+    grant: Grant,
+    items: Sequence[Picked],
+    decision_id: str,
+    leaf_index: int,
+    obligations: Sequence[str],
+    pseudonym: Pseudonym,
+    now: datetime,
+) -> bytes:
+    """What is handed over, as canonical JSON (RFC 8785), items by code.
+
+    A tube has its `units`, a data item the SHA-256 and size of its file. `leaf_index` is the leaf of
+    the decision it rests on; `until` the last good day. Raises `ValueError` for no items.
+    """
+    if not items:
+        raise ValueError("a manifest of nothing")
+    held = _held(conn, [one.holding_id for one in items])
+    lines = [_line(grant.project_id, one, held[one.holding_id], pseudonym) for one in items]
+    return canonical(
+        {
+            "format": "hgr-manifest-1",
+            "release": release_id,
+            "grant": grant.id,
+            "project": grant.project_id,
+            "recipient": grant.party_id,
+            "decision": decision_id,
+            "leaf": leaf_index,
+            "made": now.astimezone(SHANGHAI).isoformat(timespec="seconds"),
+            "until": grant.until.isoformat(),
+            "purpose": _purpose(conn, grant),
+            "obligations": sorted(set(obligations)),
+            "counts": {
+                "donors": len({one.donor_id for one in items}),
+                "items": len(items),
+                "units": sum(one.units for one in items),
+            },
+            "items": sorted(lines, key=lambda line: str(line["code"])),
+        }
+    )
+
+
+def record_release(  # noqa: PLR0913 - a row's columns, each by its name
+    conn: Connection,
+    *,
+    release_id: str,
+    grant: Grant,
+    decision_id: str,
+    items: Sequence[Picked],
+    manifest: bytes,
+    visa: str,
+    group_id: str,
+    overseas: bool,
+    pseudonym: Pseudonym,
+    now: datetime,
+) -> None:
+    """Write down what is about to go out: release, items, tubes drawn, people counted.
+
+    What is counted are facts of the next decision: the caller bumps their version. Raises
+    `ProblemError` not_releasable if tubes asked for are no longer there.
+    """
+    conn.execute(
+        sa.insert(RELEASE).values(
+            id=release_id,
+            grant_id=grant.id,
+            decision_id=decision_id,
+            state="intended",
+            manifest=manifest,
+            manifest_sha256=hashlib.sha256(manifest).hexdigest(),
+            visa=visa,
+            handed_by="",
+            handed_how="",
+            received_by="",
+            receipt_sha256="",
+            created_at=now,
+        )
+    )
+    conn.execute(
+        sa.insert(RELEASED),
+        [
+            {
+                "release_id": release_id,
+                "holding_id": one.holding_id,
+                "donor_id": one.donor_id,
+                "pseudonym": pseudonym(grant.project_id, one.donor_id),
+                "units": one.units,
+            }
+            for one in items
+        ],
+    )
+    held = _held(conn, [one.holding_id for one in items])
+    _draw_tubes(conn, [one for one in items if held[one.holding_id].item_class == "material"])
+    counted = {(_counted_as(held[one.holding_id]), one.donor_id) for one in items}
+    _count(
+        conn,
+        counted,
+        {
+            "group_id": group_id,
+            "project_id": grant.project_id,
+            "overseas": overseas,
+            "release_id": release_id,
+            "year": now.astimezone(SHANGHAI).year,
+        },
+    )
+
+
+def _held(conn: Connection, ids: Sequence[str]) -> dict[str, sa.Row[Any]]:
+    found: dict[str, sa.Row[Any]] = {}
+    for start in range(0, len(ids), CHUNK):
+        rows = conn.execute(sa.select(HOLDING).where(HOLDING.c.id.in_(ids[start : start + CHUNK])))
+        found |= {row.id: row for row in rows}
+    return found
+
+
+def _line(
+    project_id: str, item: Picked, held: sa.Row[Any], pseudonym: Pseudonym
+) -> dict[str, object]:
+    line: dict[str, object] = {
+        "code": item_code(pseudonym, project_id, item.holding_id),
+        "donor": pseudonym(project_id, item.donor_id),
+        "kind": held.kind,
+        "units": item.units,
+    }
+    if held.sha256 is not None:
+        line |= {"sha256": held.sha256, "bytes": held.bytes}
+    return line
+
+
+def _purpose(conn: Connection, grant: Grant) -> dict[str, object]:
+    """The purpose the grant was decided on; a later version of the request says nothing here."""
+    body = conn.execute(
+        sa.select(VERSION.c.body)
+        .join(
+            DECISION,
+            sa.and_(
+                DECISION.c.request_id == VERSION.c.request_id, DECISION.c.version == VERSION.c.n
+            ),
+        )
+        .where(DECISION.c.id == grant.decision_id)
+    ).scalar_one()
+    purpose: dict[str, object] = json.loads(body)["purpose"]
+    return purpose
+
+
+def _draw_tubes(conn: Connection, tubes: Sequence[Picked]) -> None:
+    if not tubes:
+        return
+    drawn = (
+        sa.update(HOLDING)
+        .where(HOLDING.c.id == sa.bindparam("tube"), HOLDING.c.units >= sa.bindparam("wanted"))
+        .values(units=HOLDING.c.units - sa.bindparam("wanted"))
+    )
+    for one in tubes:  # one by one: a batch does not say which of its rows were not there
+        row = conn.execute(drawn, {"tube": one.holding_id, "wanted": one.units})
+        if row.rowcount != 1:
+            raise ProblemError("not_releasable", "some of the tubes are no longer there")
+
+
+def _counted_as(held: sa.Row[Any]) -> str:
+    return str(held.data_class or held.item_class or "unknown")
+
+
+def _count(conn: Connection, people: set[tuple[str, str]], row: dict[str, Any]) -> None:
+    """Each person once per control group, project and class, with the last year they went out."""
+    key = [COUNTED.c.group_id == row["group_id"], COUNTED.c.project_id == row["project_id"]]
+    there = {
+        (one.data_class, one.donor_id): one for one in conn.execute(sa.select(COUNTED).where(*key))
+    }
+    new = [
+        {**row, "data_class": data_class, "donor_id": donor_id}
+        for data_class, donor_id in sorted(people - there.keys())
+    ]
+    if new:
+        conn.execute(sa.insert(COUNTED), new)
+    stale = [
+        {"in_class": data_class, "donor": donor_id}
+        for data_class, donor_id in sorted(people & there.keys())
+        if there[data_class, donor_id].year < row["year"]
+        or (row["overseas"] and not there[data_class, donor_id].overseas)
+    ]
+    if stale:
+        conn.execute(
+            sa.update(COUNTED)
+            .where(
+                *key,
+                COUNTED.c.data_class == sa.bindparam("in_class"),
+                COUNTED.c.donor_id == sa.bindparam("donor"),
+            )
+            .values(year=row["year"], overseas=sa.or_(COUNTED.c.overseas, row["overseas"])),
+            stale,
+        )
