@@ -9,7 +9,7 @@ ends them.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -114,11 +114,12 @@ class Edition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawInForce:
-    """The law of one day: its rules by level, sorted by pack, number and id, and all digests."""
+    """The law of one day: its rules, also by level, sorted by pack, number, id; and all digests."""
 
     rules: tuple[Rule, ...]
     request: tuple[Rule, ...] = field(init=False)
     stratum: tuple[Rule, ...] = field(init=False)
+    papers: Mapping[str, tuple[Rule, ...]]  # by kind of paper, the rules that look at its last day
     digests: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -160,4 +161,15 @@ class Law:
             for ended in edition.ends:
                 del rules[ended]
             digests[f"packs/{edition.file}"] = edition.digest
-        return LawInForce(rules=tuple(rules.values()), digests=digests)
+        return LawInForce(
+            rules=tuple(rules.values()), papers=self._papers(rules.values()), digests=digests
+        )
+
+    def _papers(self, rules: Iterable[Rule]) -> dict[str, tuple[Rule, ...]]:
+        found: dict[str, tuple[Rule, ...]] = {}
+        for rule in rules:
+            for name in self.vocabulary.base_facts(rule.reads):
+                if name.startswith("paper.") and name.endswith(".valid_to"):
+                    kind = name.split(".")[1]
+                    found[kind] = (*found.get(kind, ()), rule)
+        return found

@@ -1,0 +1,243 @@
+"""A decision as a document: canonical bytes that hold all it rests on, so it can be run again.
+
+The rules it keeps: what was asked and what was decided stand side by side; rules are named by id,
+number and edition, their texts stay in the packs; no donor, sample or person is named. Strata and
+donor groups are sorted, so that how they were gathered leaves no trace.
+
+    again = replay(content, load())
+    assert again.same, again.differs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import date
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from policies import canonical
+from policies.canonical import DocumentError, Json
+from policies.consent import Profile, ProfileId, Purpose
+from policies.decision import Decision, Finding, Hold, Obligation, Permit
+from policies.pdp import decide
+from policies.request import DonorGroup, Facts, Question, Stratum, Value
+from policies.rules import Law
+
+#: Of this layout; a reader refuses any other.
+VERSION = 1
+
+_T = TypeVar("_T")
+_PURPOSE = TypeAdapter(Purpose)
+_PROFILE = TypeAdapter(Profile)
+_STRATUM = TypeAdapter(Stratum)
+_GROUP = TypeAdapter(DonorGroup)
+_DATE = TypeAdapter(date)
+_TEXTS = TypeAdapter(frozenset[str])
+
+
+def encode(question: Question, decision: Decision) -> bytes:
+    """The document of a decision. Raises DocumentError for values that canonical JSON cannot hold."""
+    return canonical.dumps({"v": VERSION, **_asked(question), **_decided(decision)})
+
+
+def question_from(content: bytes) -> Question:
+    """The question of a document, to the letter. Raises DocumentError for any other bytes."""
+    return _question(_read(content))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A decision taken again: the new document, and the parts in which it differs from the old one.
+
+    `digests` names what the law or code was changed in since; with none and yet `differs`, the old
+    document is not what the PDP decided.
+    """
+
+    content: bytes
+    differs: tuple[str, ...]
+    digests: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether both documents are the same bytes."""
+        return not self.differs
+
+
+def replay(content: bytes, law: Law) -> Replay:
+    """Decide the question of a document again under a law.
+
+    Raises DocumentError for bytes that are no document, PolicyError if the law cannot judge it.
+    """
+    old = _read(content)
+    question = _question(old)
+    again = encode(question, decide(question, law))
+    new = _read(again)
+    return Replay(
+        content=again,
+        differs=_differing(old, new),
+        digests=_differing(old.get("digests"), new["digests"]),
+    )
+
+
+def _differing(old: Json, new: Json) -> tuple[str, ...]:
+    before = old if isinstance(old, dict) else {}
+    after = new if isinstance(new, dict) else {}
+    return tuple(
+        sorted(
+            key for key in {*before, *after} if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+        )
+    )
+
+
+_ABSENT: Any = object()  # equal to nothing that JSON holds
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def _asked(question: Question) -> dict[str, Json]:
+    strata = sorted(question.strata, key=lambda stratum: stratum.id)
+    groups = [replace(group, strata=tuple(sorted(group.strata))) for group in question.donor_groups]
+    groups.sort(key=lambda group: (group.strata, group.already, group.people))
+    return {
+        "as_of": question.as_of.isoformat(),
+        "facts": _facts(question.facts),
+        "purpose": _json(question.purpose),
+        "profiles": [_json(question.profiles[one]) for one in sorted(question.profiles)],
+        "strata": [{**_object(s), "facts": _facts(s.facts)} for s in strata],
+        "donor_groups": [_json(group) for group in groups],
+    }
+
+
+def _facts(facts: Facts) -> Json:
+    return {name: _value(value) for name, value in facts.items()}
+
+
+def _value(value: Value) -> Json:
+    """Texts, integers and booleans as they are; a date or a set says what it is."""
+    if isinstance(value, frozenset):
+        return {"set": [*sorted(value)]}
+    return {"date": value.isoformat()} if isinstance(value, date) else value
+
+
+def _decided(decision: Decision) -> dict[str, Json]:
+    decided: dict[str, Json] = {
+        "outcome": decision.outcome,
+        "findings": [_finding(finding) for finding in decision.findings],
+        "obligations": [_obligation(obligation) for obligation in decision.obligations],
+        "selection": _json(decision.selection),
+        "digests": _json(decision.digests),
+    }
+    if isinstance(decision, Permit):
+        decided["until"] = _json(decision.until)
+    if isinstance(decision, Hold):
+        decided["papers"] = _json(decision.papers)
+    return decided
+
+
+#: What a reader finds in the pack of that edition, under the rule's id.
+_IN_THE_PACK = frozenset({"says", "fix", "cite", "confidence", "owner", "paper"})
+
+
+def _finding(finding: Finding) -> Json:
+    return {key: value for key, value in _object(finding).items() if key not in _IN_THE_PACK}
+
+
+def _obligation(obligation: Obligation) -> Json:
+    return {key: value for key, value in _object(obligation).items() if key != "says"}
+
+
+def _object(value: Any) -> dict[str, Json]:  # any dataclass of ours
+    return {each.name: _json(getattr(value, each.name)) for each in fields(value)}
+
+
+def _json(value: object) -> Json:  # noqa: PLR0911 - one arm for each kind of value
+    """Our dataclasses, mappings, tuples, sets and dates as JSON."""
+    match value:
+        case StrEnum():
+            return value.value
+        case None | bool() | int() | str():
+            return value
+        case date():
+            return value.isoformat()
+        case frozenset():
+            return [*sorted(str(member) for member in value)]
+        case Mapping():
+            return {str(key): _json(member) for key, member in value.items()}
+        case Sequence():
+            return [_json(member) for member in value]
+        case _ if is_dataclass(value):
+            return _object(value)
+        case _:
+            raise DocumentError(f"a {type(value).__name__} cannot stand in a document")
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+
+def _read(content: bytes) -> dict[str, Json]:
+    value = canonical.loads(content)
+    if not isinstance(value, dict) or not _same(value.get("v"), VERSION):
+        raise DocumentError(f"not a decision document of version {VERSION}")
+    return value
+
+
+def _question(document: Mapping[str, Json]) -> Question:
+    try:
+        profiles = [_as(_PROFILE, one) for one in _list(document["profiles"])]
+        question = Question(
+            as_of=_as(_DATE, document["as_of"]),
+            facts=_facts_from(document["facts"]),
+            purpose=_as(_PURPOSE, document["purpose"]),
+            profiles={ProfileId(profile.id): profile for profile in profiles},
+            strata=tuple(_stratum(one) for one in _list(document["strata"])),
+            donor_groups=tuple(_as(_GROUP, one) for one in _list(document["donor_groups"])),
+        )
+    except KeyError as error:
+        raise DocumentError(f"the document has no {error}") from error
+    except ValidationError as error:
+        raise DocumentError(f"the document is misshapen: {error.errors()[0]['msg']}") from error
+    # Whatever was read in more than one spelling, or not read at all, shows here.
+    if not all(_same(document[key], value) for key, value in _asked(question).items()):
+        raise DocumentError("the question does not stand in the document as it would be written")
+    return question
+
+
+def _as(adapter: TypeAdapter[_T], value: Json) -> _T:
+    return adapter.validate_json(canonical.dumps(value), strict=True)
+
+
+def _list(value: Json) -> list[Json]:
+    if not isinstance(value, list):
+        raise DocumentError("a list is missing")
+    return value
+
+
+def _dict(value: Json) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise DocumentError("an object is missing")
+    return value
+
+
+def _stratum(value: Json) -> Stratum:
+    row = _dict(value)
+    return replace(_as(_STRATUM, {**row, "facts": {}}), facts=_facts_from(row["facts"]))
+
+
+def _facts_from(value: Json) -> dict[str, Value]:
+    return {name: _value_from(one) for name, one in _dict(value).items()}
+
+
+def _value_from(value: Json) -> Value:
+    match value:
+        case bool() | int() | str():
+            return value
+        case {"date": day, **rest} if not rest:
+            return _as(_DATE, day)
+        case {"set": members, **rest} if not rest:
+            return _as(_TEXTS, members)
+        case _:
+            raise DocumentError("a fact is neither a value, a date nor a set")

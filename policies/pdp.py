@@ -1,0 +1,244 @@
+"""The PDP (policy decision point): the pure function from a question and the law to a decision.
+
+The rules it keeps: donors first, then the request; every applicable rule is evaluated and reported,
+and their order never matters; what is unknown never helps; nothing that goes wrong ends in a permit.
+
+    decision = decide(question, load())
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum, auto
+from typing import assert_never
+
+from policies import obligations
+from policies.decision import (
+    Decision,
+    Deny,
+    Effect,
+    Exclusion,
+    Hold,
+    Obligation,
+    Permit,
+    Refer,
+    Result,
+    Selection,
+)
+from policies.findings import Weights, no_grounds, nothing_asked
+from policies.hearing import Grounds, Hearing, Verdict
+from policies.request import PolicyError, Question
+from policies.rules import Law
+from policies.vocabulary import Source, Vocabulary
+
+#: The acts that ask for strata; asking for none of them is asking for nothing.
+_ASKING_FOR_STRATA = frozenset({"release", "open_access"})
+
+
+class Outcome(Enum):
+    """The four answers, before what comes with them."""
+
+    PERMIT = auto()
+    HOLD = auto()
+    REFER = auto()
+    DENY = auto()
+
+
+class Unknown(Enum):
+    """Who could clear up what is unknown about a prohibition, judgement or requirement."""
+
+    NOTHING = auto()
+    BY_APPLICANT = auto()
+    BY_PERSON = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a request stands with all rules taken together; what `combine` decides on.
+
+    `prohibited`: a deny holds of the request, or every stratum is out, or nothing was asked for.
+    `grounded`: every selected stratum has a legal basis and a consent that covers the purpose.
+    """
+
+    prohibited: bool
+    unknown: Unknown
+    referred: bool
+    lacking: bool
+    grounded: bool | None
+
+    @property
+    def turns_on_grounds(self) -> bool:
+        """Whether nothing but the want of a basis or consent stands against it."""
+        in_the_way = self.prohibited or self.referred or self.lacking
+        return not in_the_way and self.unknown is Unknown.NOTHING and self.grounded is not True
+
+
+def combine(standing: Standing) -> Outcome:  # noqa: PLR0911 - one arm, one sentence
+    """The truth table of design §5, strongest first."""
+    match standing:
+        # A prohibition holds: no paper and no person can lift it.
+        case Standing(prohibited=True):
+            return Outcome.DENY
+        # Whether a prohibition or requirement bites is open, and the applicant cannot say: a person must.
+        case Standing(unknown=Unknown.BY_PERSON):
+            return Outcome.REFER
+        # The law itself leaves it to a person's judgement.
+        case Standing(referred=True):
+            return Outcome.REFER
+        # What is open, the applicant can say.
+        case Standing(unknown=Unknown.BY_APPLICANT):
+            return Outcome.HOLD
+        # A paper is missing that can still be obtained.
+        case Standing(lacking=True):
+            return Outcome.HOLD
+        # Nothing stands in the way, and every item has a basis and a covering consent.
+        case Standing(grounded=True):
+            return Outcome.PERMIT
+        # Nothing stands in the way, but whether there is a basis or consent is open.
+        case Standing(grounded=None):
+            return Outcome.REFER
+        # What no law allows is not allowed.
+        case _:
+            return Outcome.DENY
+
+
+def decide(question: Question, law: Law) -> Decision:
+    """The decision on a question under the law of its day, the same bytes every time.
+
+    Raises PolicyError for a question that makes no sense or a derived fact that fails; whoever called
+    must then give no access.
+    """
+    try:
+        return _decide(Hearing(question, law))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PolicyError(f"the rules could not be evaluated: {error}") from error
+
+
+def _decide(hearing: Hearing) -> Decision:
+    """1 what the rules say · 2 the grounds · 3 combine · 4 report · 5 what comes with it."""
+    # 1
+    verdicts = tuple(hearing.verdicts())
+    asked_nothing = not hearing.scopes and hearing.request("request.action") in _ASKING_FOR_STRATA
+    out_altogether = bool(hearing.scopes) and not hearing.selected
+    # 2
+    grounds = {one: hearing.grounds(one) for one in hearing.selected}
+    # 3
+    standing = Standing(
+        prohibited=asked_nothing or out_altogether or _any_holds(verdicts, Effect.DENY),
+        unknown=_unknown(verdicts, hearing.vocabulary),
+        referred=_any_holds(verdicts, Effect.REFER),
+        lacking=_any_holds(verdicts, Effect.REQUIRE),
+        grounded=_grounded(list(grounds.values())),
+    )
+    outcome = combine(standing)
+    # 4
+    weights = Weights(hearing, verdicts)
+    findings = [weights.finding(verdict) for verdict in verdicts]
+    if asked_nothing:
+        findings.append(nothing_asked())
+    elif standing.turns_on_grounds:
+        findings.extend(no_grounds(hearing, grounds))
+    findings.sort(key=lambda f: (f.pack, f.no, f.rule, f.result))
+    told = tuple(findings)
+    selection = _selection(hearing, weights)
+    digests = hearing.law.digests
+    # 5
+    duties = () if outcome is Outcome.DENY else _duties(hearing, verdicts)
+    match outcome:
+        case Outcome.PERMIT:
+            return Permit(
+                findings=told,
+                obligations=duties,
+                selection=selection,
+                digests=digests,
+                until=_until(hearing, duties),
+            )
+        case Outcome.HOLD:
+            return Hold(
+                findings=told,
+                obligations=duties,
+                selection=selection,
+                digests=digests,
+                papers=_papers(verdicts),
+            )
+        case Outcome.REFER:
+            return Refer(findings=told, obligations=duties, selection=selection, digests=digests)
+        case Outcome.DENY:
+            return Deny(findings=told, obligations=duties, selection=selection, digests=digests)
+        case _:
+            assert_never(outcome)
+
+
+def _any_holds(verdicts: tuple[Verdict, ...], effect: Effect) -> bool:
+    return any(
+        verdict.blocks and verdict.rule.acts_as is effect and verdict.result is Result.HOLDS
+        for verdict in verdicts
+    )
+
+
+def _unknown(verdicts: tuple[Verdict, ...], vocabulary: Vocabulary) -> Unknown:
+    open_verdicts = [v for v in verdicts if v.blocks and v.result is Result.UNKNOWN]
+    if not open_verdicts:
+        return Unknown.NOTHING
+    missing = frozenset[str]().union(*(verdict.missing for verdict in open_verdicts))
+    if all(vocabulary.facts[name].source is Source.APPLICANT for name in missing):
+        return Unknown.BY_APPLICANT
+    return Unknown.BY_PERSON
+
+
+def _grounded(grounds: list[Grounds]) -> bool | None:
+    """True only if every stratum has both; False if one is without either. No strata: no grounds."""
+    answers = {answer for each in grounds for answer in (each.basis, each.consent)}
+    if False in answers or not answers:
+        return False
+    return None if None in answers else True
+
+
+def _selection(hearing: Hearing, weights: Weights) -> Selection:
+    excluded = [
+        Exclusion(
+            rule=rule.id,
+            no=rule.no,
+            strata=strata,
+            touched=weights.touched(strata),
+            alone=weights.alone_out(rule.id),
+        )
+        for rule in hearing.law.stratum
+        if (strata := tuple(o for o, rules in hearing.excluders.items() if rule.id in rules))
+    ]
+    return Selection(
+        asked=hearing.census.count(tuple(hearing.scopes)),
+        permitted=hearing.census.count(hearing.selected),
+        strata=hearing.selected,
+        excluded=tuple(excluded),
+    )
+
+
+def _duties(hearing: Hearing, verdicts: tuple[Verdict, ...]) -> tuple[Obligation, ...]:
+    profiles = {s.profile for s in hearing.question.strata if s.id in hearing.selected}
+    consents = [duty for one in profiles for duty in hearing.coverage[one].duties]
+    rules = [(verdict.rule, verdict.result) for verdict in verdicts]
+    return (*obligations.of_rules(rules), *obligations.of_consents(consents))
+
+
+def _papers(verdicts: tuple[Verdict, ...]) -> tuple[str, ...]:
+    lacking = [v.rule for v in verdicts if v.blocks and v.result is Result.HOLDS]
+    return tuple(sorted({rule.paper for rule in lacking if rule.paper is not None}))
+
+
+def _until(hearing: Hearing, duties: tuple[Obligation, ...]) -> date | None:
+    """The last day a permit can stand on; None if nothing it stands on ends."""
+    as_of = hearing.question.as_of
+    days = [last for _, last in hearing.papers_relied_on()]
+    days += [
+        expiry
+        for one in hearing.selected
+        if isinstance(expiry := hearing.scopes[one]("consent.earliest_expiry"), date)
+    ]
+    days += [
+        obligations.months_after(as_of, duty.months)
+        for duty in duties
+        if duty.id == obligations.END_OF_USE and duty.months is not None
+    ]
+    return min(days, default=None)
