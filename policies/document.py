@@ -83,16 +83,24 @@ def replay(content: bytes, law: Law) -> Replay:
 
 
 def _differing(old: Json, new: Json) -> tuple[str, ...]:
-    before = old if isinstance(old, dict) else {}
-    after = new if isinstance(new, dict) else {}
+    before, after = _object_or_nothing(old), _object_or_nothing(new)
     return tuple(
         sorted(
-            key for key in {*before, *after} if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+            key
+            for key in {*before, *after}
+            if key not in before or key not in after or not _same(before[key], after[key])
         )
     )
 
 
-_ABSENT: Any = object()  # equal to nothing that JSON holds
+def _object_or_nothing(value: Json) -> dict[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _same(old: Json, new: Json) -> bool:
+    return canonical.dumps(old) == canonical.dumps(
+        new
+    )  # to Python True is 1, to a reader it is not
 
 
 # ---- writing -------------------------------------------------------------------------------------
