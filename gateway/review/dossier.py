@@ -13,6 +13,9 @@ from typing import Any, Self
 from gateway.review.workflow import Outcome
 from policies.decision import Decision, Effect, Finding, Permit, Refer, Result
 
+#: What the PDP calls the want of any legal basis; no officer can supply one.
+NO_BASIS = "no-basis"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dossier:
@@ -99,30 +102,27 @@ def blocking(decision: Decision) -> tuple[str, ...]:
     A refer may hide a missing paper, for referring is the stronger effect; approving it would let
     something go without its paper, so the paper has to come first.
     """
-    stops = {Effect.REQUIRE}
-    if not isinstance(decision, Refer):
-        # Within a refer a denial that holds is one whose content nobody has confirmed yet: it
-        # acts as a refer (design §5) and is judged by people; any other made the outcome `deny`.
-        stops = {Effect.DENY, Effect.REQUIRE}
-    return tuple(
-        sorted(
-            {
-                one.rule
-                for one in decision.findings
-                if one.effect in stops and one.result is Result.HOLDS and _bites(decision, one)
-            }
-        )
-    )
+    bites = [one for one in decision.findings if _bites(decision, one)]
+    stopped = {
+        one.rule
+        for one in bites
+        if one.effect in {Effect.DENY, Effect.REQUIRE} and one.result is Result.HOLDS
+    }
+    bases = {Result.HOLDS, Result.UNKNOWN}
+    is_based = any(one.effect is Effect.PERMIT and one.result in bases for one in bites)
+    if isinstance(decision, Refer) and not is_based:
+        stopped.add(NO_BASIS)
+    return tuple(sorted(stopped))
 
 
 def _to_judge(decision: Decision, finding: Finding) -> bool:
     if not _bites(decision, finding):
         return False
     match finding.effect:
-        case Effect.DENY | Effect.REFER:
+        case Effect.REFER:
             return finding.result in {Result.HOLDS, Result.UNKNOWN}
-        case Effect.REQUIRE | Effect.PERMIT:
-            return finding.result is Result.UNKNOWN
+        case Effect.DENY | Effect.REQUIRE | Effect.PERMIT:
+            return finding.result is Result.UNKNOWN  # those that hold are in `blocking`
         case Effect.OBLIGE:
             return False  # an unknown obligation attaches all the same
 
