@@ -1,15 +1,39 @@
 """Cohorts: the asked-for holdings reduced to strata, and permitted strata turned back into ids.
 
-The rules it keeps: the strata carry no id of a donor or sample; a holding is in exactly one stratum;
-what left the bank's shelves (`available` false, no units) is not asked for.
+The rules it keeps: the strata carry no id of a donor or sample; a holding is in exactly one stratum, with
+all others that look the same to every rule on that day; what left the bank's shelves (`available` false,
+no units) is not asked for. Five statements however large the cohort; the rest is comparing stored dates
+with the day.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
+from typing import Any
 
-from policies.request import StratumId
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
+
+from gateway.errors import FieldError, ProblemError
+from gateway.registry.ask import CohortAsked, ItemsAsked
+from gateway.registry.determinations import Found
+from gateway.registry.papers import Fit, Paper
+from gateway.registry.strata import HELD, Key, Reader
+from gateway.tables import metadata
+from policies.consent import Profile, ProfileId
+from policies.disease import DiseaseTree, UnknownDiseaseError
+from policies.request import DonorGroup, Stratum, StratumId, Value
+
+_HOLDING = metadata.tables["holding"]
+_DONOR = metadata.tables["donor"]
+_COLLECTION = metadata.tables["collection"]
+
+#: So many unknown names are listed at the most in one answer.
+_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +57,234 @@ class Cohort:
         """The holdings of these strata, by holding id. Raises KeyError on a stratum not in it."""
         picked = [item for stratum in set(strata) for item in self.strata[stratum]]
         return tuple(sorted(picked, key=lambda item: item.holding_id))
+
+
+NOBODY = Cohort(strata={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduced:
+    """A cohort with what the PDP is told of it."""
+
+    cohort: Cohort
+    strata: tuple[Stratum, ...]
+    profiles: Mapping[ProfileId, Profile]
+    donor_groups: tuple[DonorGroup, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The cohort an ask names, its names resolved: a condition on holdings."""
+
+    items: ItemsAsked
+    where: tuple[sa.ColumnElement[bool], ...]
+    collections: Mapping[str, Row[Any]]  # every collection it reaches into, by id
+
+
+def resolve(conn: Connection, items: ItemsAsked, diseases: DiseaseTree) -> Asked:
+    """The condition an ask puts on holdings.
+
+    Raises `ProblemError` `unknown_sample` or `unknown_term`, pointing at each name nobody knows.
+    """
+    cohort, h = items.cohort, _HOLDING.c
+    where: list[sa.ColumnElement[bool]] = [
+        h.kind.in_(sorted(set(items.kinds))),
+        h.available.is_(True),
+        h.units > 0,
+    ]
+    collections = _collections(conn, cohort)
+    if cohort.collections:
+        where.append(h.collection_id.in_(sorted(collections)))
+    if cohort.sex is not None:
+        where.append(h.donor_id.in_(sa.select(_DONOR.c.id).where(_DONOR.c.sex == cohort.sex)))
+    if cohort.disease is not None:
+        try:
+            terms = {cohort.disease, *diseases.descendants(cohort.disease)}
+        except UnknownDiseaseError as error:
+            wrong = FieldError(pointer="/items/cohort/disease", detail=str(error))
+            raise ProblemError("unknown_term", str(error), errors=(wrong,)) from error
+        where.append(h.disease.in_(sorted(terms)))
+    if cohort.samples:
+        where.append(_samples(conn, cohort))
+    return Asked(items=items, where=tuple(where), collections=collections)
+
+
+def _collections(conn: Connection, cohort: CohortAsked) -> dict[str, Row[Any]]:
+    """The collections named, by id or code, or all."""
+    named, c = sorted(set(cohort.collections)), _COLLECTION.c
+    wanted = sa.or_(c.id.in_(named), c.code.in_(named)) if named else sa.true()
+    rows = conn.execute(sa.select(_COLLECTION).where(wanted)).all()
+    known = {row.id for row in rows} | {row.code for row in rows}
+    wrong = tuple(
+        FieldError(
+            pointer=f"/items/cohort/collections/{index}", detail=f"there is no collection `{name}`"
+        )
+        for index, name in enumerate(cohort.collections)
+        if name not in known
+    )
+    if wrong:
+        raise ProblemError("unknown_term", wrong[0].detail, errors=wrong[:_NAMED])
+    return {row.id: row for row in rows}
+
+
+def _samples(conn: Connection, cohort: CohortAsked) -> sa.ColumnElement[bool]:
+    names = sorted(set(cohort.samples))
+    donors = {
+        code: id_
+        for id_, code in conn.execute(
+            sa.select(_DONOR.c.id, _DONOR.c.code).where(_DONOR.c.code.in_(names))
+        )
+    }
+    holdings = {
+        code: id_
+        for id_, code in conn.execute(
+            sa.select(_HOLDING.c.id, _HOLDING.c.code).where(_HOLDING.c.code.in_(names))
+        )
+    }
+    unknown = [
+        FieldError(pointer=f"/items/cohort/samples/{index}", detail=f"there is no sample `{name}`")
+        for index, name in enumerate(cohort.samples)
+        if name not in donors and name not in holdings
+    ]
+    if unknown:
+        detail = unknown[0].detail
+        if len(unknown) > 1:
+            detail += f", and {len(unknown) - 1} more"
+        raise ProblemError("unknown_sample", detail, errors=tuple(unknown[:_NAMED]))
+    return sa.or_(
+        _HOLDING.c.donor_id.in_(sorted(donors.values())),
+        _HOLDING.c.id.in_(sorted(holdings.values())),
+    )
+
+
+def dataset_digests(conn: Connection, asked: Asked) -> frozenset[str] | None:
+    """The digest of every data set an ask reaches into; None if it asks for no data.
+
+    A data set is all the bank's data of one kind in one collection: SHA-256 over its items' codes and
+    digests by code. Whoever leaves it or is not asked for does not change it; a data item added or
+    replaced does.
+    """
+    h = _HOLDING.c
+    touched = sa.select(h.collection_id, h.kind).where(*asked.where, h.item_class == "information")
+    pairs = sorted({(row.collection_id, row.kind) for row in conn.execute(touched.distinct())})
+    if not pairs:
+        return None
+    digests: dict[tuple[str, str], Any] = {pair: hashlib.sha256() for pair in pairs}
+    rows = conn.execute(
+        sa.select(h.collection_id, h.kind, h.code, h.sha256)
+        .where(
+            h.item_class == "information",
+            h.collection_id.in_(sorted({collection for collection, _ in pairs})),
+            h.kind.in_(sorted({kind for _, kind in pairs})),
+        )
+        .order_by(h.code)
+    )
+    for collection, kind, code, sha256 in rows:
+        digest = digests.get((collection, kind))
+        if digest is not None:
+            digest.update(f"{code}\t{sha256}\n".encode())
+    return frozenset(
+        hashlib.sha256(f"{collection}\t{kind}\t{digest.hexdigest()}".encode()).hexdigest()
+        for (collection, kind), digest in digests.items()
+    )
+
+
+def reduce(
+    conn: Connection,
+    asked: Asked,
+    *,
+    fit: Fit,
+    found: Found,
+    papers: tuple[Paper, ...],
+    already: frozenset[str],
+    purpose: str,
+    only: frozenset[str] | None,
+) -> Reduced:
+    """Reduce the asked-for holdings to strata as of `fit.as_of`.
+
+    1 read holdings, consents, donors, withdrawals and forms; 2 number what rules can tell apart;
+    3 sort every holding into its stratum; 4 count. `already`: donors counted before.
+    """
+    holdings = [
+        row
+        for row in conn.execute(
+            sa.select(*(_HOLDING.c[name] for name in HELD))
+            .where(*asked.where)
+            .order_by(_HOLDING.c.id)
+        )
+        if only is None or row.id in only
+    ]
+    reader = Reader(
+        conn,
+        holdings=asked.where,
+        kinds=frozenset(asked.items.kinds),
+        collections=asked.collections,
+        fit=fit,
+        found=found,
+        papers=papers,
+        purpose=purpose,
+    )
+    strata: dict[Key, list[Picked]] = defaultdict(list)
+    expiries: dict[Key, date] = {}
+    for row in holdings:
+        key, expiry = reader.key(row)
+        material = row.item_class != "information"
+        strata[key].append(
+            Picked(
+                holding_id=row.id,
+                donor_id=row.donor_id,
+                units=min(asked.items.units_each, row.units) if material else 1,
+                kind=row.kind,
+                data_class=row.data_class,
+            )
+        )
+        if expiry is not None and expiry < expiries.get(key, date.max):
+            expiries[key] = expiry
+    return _counted(strata, expiries, reader, already)
+
+
+def _counted(
+    strata: Mapping[Key, list[Picked]],
+    expiries: Mapping[Key, date],
+    reader: Reader,
+    already: frozenset[str],
+) -> Reduced:
+    told: list[tuple[dict[str, Value], Key]] = []
+    for key in strata:
+        facts = {**reader.items.facts[key.item], **reader.donors.facts[key.donor]}
+        facts |= reader.consents.facts[key.consent]
+        if key in expiries:
+            facts["consent.earliest_expiry"] = expiries[key]
+        told.append((facts, key))
+    # Numbered by what they say, so that the same register gives the same document.
+    told.sort(key=lambda each: (each[1].profile, sorted((n, str(v)) for n, v in each[0].items())))
+    cohort: dict[StratumId, tuple[Picked, ...]] = {}
+    counted: list[Stratum] = []
+    places: dict[str, list[StratumId]] = defaultdict(list)
+    for number, (facts, key) in enumerate(told, start=1):
+        stratum, picked = StratumId(f"s{number}"), tuple(strata[key])
+        cohort[stratum] = picked
+        people = {item.donor_id for item in picked}
+        for donor in people:
+            places[donor].append(stratum)
+        counted.append(
+            Stratum(
+                id=stratum,
+                profile=key.profile,
+                facts=facts,
+                items=len(picked),
+                units=sum(item.units for item in picked),
+                people=len(people),
+            )
+        )
+    groups = Counter((tuple(where), donor in already) for donor, where in places.items())
+    used = {key.profile for key in strata}
+    return Reduced(
+        cohort=Cohort(strata=cohort),
+        strata=tuple(counted),
+        profiles={id_: each for id_, each in sorted(reader.profiles.items()) if id_ in used},
+        donor_groups=tuple(
+            DonorGroup(strata=where, people=people, already=before)
+            for (where, before), people in sorted(groups.items())
+        ),
+    )

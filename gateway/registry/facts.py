@@ -1,19 +1,58 @@
-"""The information point (PIP): everything one decision needs, gathered in one read."""
+"""The information point (PIP): everything one decision needs, gathered in one read.
+
+The rules it keeps: a fact that nobody said and no record holds is left out, so unknown; what only a person
+may find (an authority's approval, Chinese standing, CIIO) counts by determination; no
+legal notion is formed here, that is `policies.derived`'s.
+
+    gathered = gather(conn, bank, ask, "pty_shanghai_hospital", as_of=bank.today())
+    decision = pdp.decide(gathered.question, bank.law)
+    gathered.cohort.select(decision.selection.strata)
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
 
-from sqlalchemy import Connection
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row
 
 from gateway.bank import Bank
+from gateway.errors import FieldError, ProblemError
+from gateway.registry import cohorts, determinations, papers, parties
 from gateway.registry.ask import Ask
-from gateway.registry.cohorts import Cohort
+from gateway.registry.cohorts import Cohort, Reduced
+from gateway.registry.determinations import Found
+from gateway.registry.papers import Fit, Paper
+from gateway.registry.parties import Ownership
+from gateway.registry.purposes import named_in, purpose_of, roles_of
+from gateway.registry.strata import GENOMIC
 from gateway.registry.version import bump, facts_version
-from policies.request import Question
+from gateway.tables import metadata
+from policies.request import Facts, Question, Value
 
-__all__ = ["Draw", "Gathered", "bump", "facts_version", "gather"]
+__all__ = ["Draw", "Gathered", "asked_datasets", "bump", "facts_version", "gather"]
+
+_PROJECT = metadata.tables["project"]
+_RESEARCHER = metadata.tables["researcher"]
+_RELEASED = metadata.tables["released_donor"]
+
+#: Data of these classes are no personal information that went abroad.
+_NOT_SENSITIVE = ("material", "aggregate")
+
+#: Facts the vocabulary has and nothing here can know yet: no register or form asks for them.
+NEVER = frozenset(
+    {
+        "request.banned_care",
+        "request.people_planned",
+        "item.anonymised_untraceable",
+        "collection.id",  # would split strata by site without any rule asking for it
+    }
+)
+
+_NOTHING = Reduced(cohort=cohorts.NOBODY, strata=(), profiles={}, donor_groups=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +69,8 @@ class Draw:
 class Gathered:
     """The question for the PDP, and what only the gateway needs to give effect to its answer.
 
-    `group_id` is the ultimate control group of the recipient: the key of `released_donor`.
-    `papers` maps each kind of paper to the id of the one whose facts were used.
+    `group_id` is the ultimate control group of the recipient, the key of `released_donor`. `papers`
+    are the ids of the papers whose facts were used, by kind; `parties` those the request is for.
     """
 
     question: Question
@@ -39,18 +78,300 @@ class Gathered:
     facts_version: int
     draws: tuple[Draw, ...]
     group_id: str
-    papers: tuple[str, ...] = ()
+    papers: Mapping[str, str]
+    parties: Mapping[str, str]  # role → party id
 
 
-def gather(  # noqa: PLR0913 - the signature is the contract with the enforcement point
+def gather(
     conn: Connection,
     bank: Bank,
     ask: Ask,
     requester_party_id: str,
     *,
     as_of: date,
-    now: datetime,
     only: frozenset[str] | None = None,
 ) -> Gathered:
-    """Gather the question."""
-    raise NotImplementedError
+    """Gather the facts of one request as of a Shanghai date; about fifteen statements.
+
+    1 version; 2 project, parties with all above them, users; 3 the cohort asked for; 4 papers;
+    5 what went out before; 6 strata; 7 facts and purpose. `only` narrows the cohort to these
+    holdings (those under a grant). All in the caller's one snapshot.
+
+    Raises `ProblemError`: `not_found` for a project that is not the requester's, `unknown_term` or
+    `unknown_sample` pointing at every name nobody knows, `invalid_request` for a user whose employer
+    is no party of the request.
+    """
+    version = facts_version(conn)
+    found = determinations.in_force(conn, as_of)
+    project = _project(conn, ask.project, requester_party_id)
+    named = named_in(ask, requester_party_id)
+    ownership = _ownership(conn, bank, named, project, found, as_of)
+    users = _users(conn, ask, {*named.values(), project.chinese_partner_id, bank.party_id})
+    asked = None if ask.items is None else cohorts.resolve(conn, ask.items, bank.diseases)
+    fit = Fit(
+        as_of=as_of,
+        project_id=project.id,
+        parties=frozenset(id_ for role, id_ in named.items() if role != "host") - {bank.party_id},
+        collections=frozenset(asked.collections if asked else ()),
+        datasets=None,
+    )
+    counting = papers.counting(conn, fit, bank_party_id=bank.party_id)
+    if asked and any(paper.states("dataset_sha256") is not None for paper in counting):
+        fit = replace(fit, datasets=cohorts.dataset_digests(conn, asked))
+    chosen = {kind: papers.choose(counting, kind, fit) for kind in papers.KINDS}
+    group = ownership.group(named.get("recipient", requester_party_id))
+    already = _released(conn, group, project.id)
+    reduced = _NOTHING
+    if asked is not None:
+        reduced = cohorts.reduce(
+            conn,
+            asked,
+            fit=fit,
+            found=found,
+            papers=counting,
+            already=already,
+            purpose=ask.purpose.research.value,
+            only=only,
+        )
+    facts: dict[str, Value | None] = {
+        **_said(ask, reduced),
+        **_determined(ask, bank, project.id, found),
+        **_project_facts(project, ownership),
+        **_party_facts(ask, named, ownership),
+        **_user_facts(ask, users),
+        **_sent_abroad(conn, as_of),
+        "counter.genome_people_before": len(already),
+    }
+    for kind, paper in chosen.items():
+        facts |= papers.facts(paper, kind, fit)
+    return Gathered(
+        question=Question(
+            as_of=as_of,
+            facts=_known(facts),
+            purpose=purpose_of(ask, bank.diseases, named, ownership, chosen["ethics"], as_of),
+            profiles=reduced.profiles,
+            strata=reduced.strata,
+            donor_groups=reduced.donor_groups,
+        ),
+        cohort=reduced.cohort,
+        facts_version=version,
+        draws=tuple(_draws(chosen.values(), ask, reduced, as_of)),
+        group_id=group,
+        papers={kind: paper.id for kind, paper in chosen.items() if paper is not None},
+        parties=named,
+    )
+
+
+def asked_datasets(conn: Connection, bank: Bank, ask: Ask) -> frozenset[str]:
+    """The digests of the data sets an ask reaches into: what a backup receipt or report must name."""
+    if ask.items is None:
+        return frozenset()
+    return (
+        cohorts.dataset_digests(conn, cohorts.resolve(conn, ask.items, bank.diseases))
+        or frozenset()
+    )
+
+
+def _known(facts: Mapping[str, Value | None]) -> Facts:
+    return {name: facts[name] for name in sorted(facts) if facts[name] is not None}  # type: ignore[misc]
+
+
+def _project(conn: Connection, project_id: str, party_id: str) -> Row[Any]:
+    row = conn.execute(
+        sa.select(_PROJECT).where(_PROJECT.c.id == project_id, _PROJECT.c.party_id == party_id)
+    ).one_or_none()
+    if row is None:  # another's project and none at all are told alike
+        wrong = FieldError(pointer="/project", detail=f"there is no project `{project_id}`")
+        raise ProblemError("not_found", wrong.detail, errors=(wrong,))
+    return row
+
+
+def _ownership(
+    conn: Connection,
+    bank: Bank,
+    named: Mapping[str, str],
+    project: Row[Any],
+    found: Found,
+    as_of: date,
+) -> Ownership:
+    wanted = {*named.values(), project.chinese_partner_id or bank.party_id}
+    ownership = parties.load(conn, wanted, found, as_of=as_of)
+    pointers = {"host": "/host/operator"}
+    wrong = tuple(
+        FieldError(pointer=pointers.get(role, f"/{role}"), detail=f"there is no party `{id_}`")
+        for role, id_ in named.items()
+        if id_ not in ownership.parties
+    )
+    if wrong:
+        raise ProblemError("unknown_term", wrong[0].detail, errors=wrong)
+    return ownership
+
+
+def _users(conn: Connection, ask: Ask, employers: set[str | None]) -> list[Row[Any]]:
+    if not ask.users:
+        return []
+    ids = sorted({user.researcher for user in ask.users})
+    known = {
+        row.id: row for row in conn.execute(sa.select(_RESEARCHER).where(_RESEARCHER.c.id.in_(ids)))
+    }
+    wrong = tuple(
+        FieldError(
+            pointer=f"/users/{index}/researcher",
+            detail=f"there is no researcher `{user.researcher}`",
+        )
+        for index, user in enumerate(ask.users)
+        if user.researcher not in known
+    )
+    if wrong:
+        raise ProblemError("unknown_term", wrong[0].detail, errors=wrong)
+    # The foreign-party test runs on every party named; so everybody's employer must be one.
+    strangers = tuple(
+        FieldError(
+            pointer=f"/users/{index}/researcher",
+            detail=f"the employer of `{user.researcher}` is no party of this request",
+        )
+        for index, user in enumerate(ask.users)
+        if known[user.researcher].employer_id not in employers
+    )
+    if strangers:
+        raise ProblemError("invalid_request", strangers[0].detail, errors=strangers)
+    return [known[user.researcher] for user in ask.users]
+
+
+def _released(conn: Connection, group_id: str, project_id: str) -> frozenset[str]:
+    """Donors whose exome or genome went to this control group and project before."""
+    r = _RELEASED.c
+    rows = conn.execute(
+        sa.select(r.donor_id).where(
+            r.group_id == group_id, r.project_id == project_id, r.data_class.in_(sorted(GENOMIC))
+        )
+    )
+    return frozenset(rows.scalars())
+
+
+def _sent_abroad(conn: Connection, as_of: date) -> dict[str, Value | None]:
+    """PIPL counters: people whose data went abroad since 1 January (CAC 2024 arts 7-8).
+
+    Whatever a biobank sends about a person is sensitive (PIPL art. 28: medical health), so both counts
+    are one.
+    """
+    r = _RELEASED.c
+    people = conn.execute(
+        sa.select(sa.func.count(r.donor_id.distinct())).where(
+            r.overseas.is_(True), r.year == as_of.year, r.data_class.not_in(_NOT_SENSITIVE)
+        )
+    ).scalar_one()
+    return {"pi.sensitive_people_before": people, "pi.people_before": people}
+
+
+def _said(ask: Ask, reduced: Reduced) -> dict[str, Value | None]:
+    """What the applicant said, as it was said; and how much it comes to."""
+    clauses, trial = ask.agreement.clauses, ask.trial
+    facts: dict[str, Value | None] = {
+        "request.action": ask.action,
+        "request.leftover": ask.leftover,
+        "request.commercial": ask.purpose.commercial,
+        "request.price_fen": ask.price.price_fen,
+        "request.cost_fen": ask.price.cost_fen,
+        "request.cost_documented": ask.price.cost_documented,
+        "request.clinical_care": ask.clinical_care,
+        "request.research_use": ask.research_use,
+        "request.extracts_nucleic_acid": ask.extracts_nucleic_acid,
+        "request.material_exits": ask.material_exits,
+        "request.outputs": None if ask.outputs is None else frozenset(ask.outputs),
+        "request.agreement_signed": ask.agreement.signed,
+        "request.agreement_clauses": None if clauses is None else frozenset(clauses),
+        "request.purpose": ask.purpose.research.value,
+        "request.asked_units": sum(stratum.units for stratum in reduced.strata),
+        "pi.form": ask.pi_form,
+        "host.place": ask.host.place if ask.host else None,
+    }
+    if trial is not None:
+        facts |= {
+            "request.trial_for_marketing": trial.for_marketing,
+            "request.trial_in_registered_institution": trial.in_registered_institution,
+            "request.trial_collected_in_institution": trial.collected_in_institution,
+            "request.trial_tested_in_institution_or_named_unit": (
+                trial.tested_in_institution_or_named_unit
+            ),
+            "request.trial_exploratory_part": trial.exploratory_part,
+        }
+    return facts
+
+
+def _determined(ask: Ask, bank: Bank, project_id: str, found: Found) -> dict[str, Value | None]:
+    """What only officers may find.
+
+    An applicant's word that an authority approved, or that data came of the cooperation, would lift a
+    duty: it is unknown until two officers find it so. Its "no" stands. A flag nobody raised is down.
+    """
+
+    def claim(said: bool | None, finding: str) -> bool | None:  # noqa: FBT001 - a truth value
+        officers = found.get(("project", project_id, finding))
+        return officers if officers is not None else False if said is False else None
+
+    return {
+        "request.prc_authority_approval": claim(
+            ask.prc_authority_approval, "prc_authority_approval"
+        ),
+        "request.produced_in_cooperation": claim(
+            ask.produced_in_cooperation, "produced_in_cooperation"
+        ),
+        "officer.harm_flag": found.get(("project", project_id, "harm"), False),
+        "officer.security_flag": found.get(("project", project_id, "security"), False),
+        "pi.ciio": found.get(("party", bank.party_id, "ciio")),
+        "pi.important_data": found.get(("party", bank.party_id, "important_data")),
+    }
+
+
+def _project_facts(project: Row[Any], ownership: Ownership) -> dict[str, Value | None]:
+    partner = project.chinese_partner_id
+    return {
+        "project.chinese_partner": False if partner is None else ownership.is_chinese(partner),
+        "project.chinese_participation": project.chinese_participation,
+        "project.records_open_and_backed_up": project.records_open_and_backed_up,
+    }
+
+
+def _party_facts(
+    ask: Ask, named: Mapping[str, str], ownership: Ownership
+) -> dict[str, Value | None]:
+    facts: dict[str, Value | None] = {
+        f"{role}.present": False for role, (who, _) in roles_of(ask).items() if who == "none"
+    }
+    for role, party_id in named.items():
+        facts |= ownership.facts(role, party_id)
+        if party_id == named.get("recipient"):
+            facts[f"{role}.role"] = ask.recipient_role
+            facts[f"{role}.has_access"] = ask.recipient_has_access
+    if "sponsor" in named and named["sponsor"] != named.get("recipient"):
+        facts["sponsor.role"] = "sponsor"
+    if "host" in named:
+        facts["host.has_access"] = True  # whoever operates the place where data lie can reach them
+    return facts
+
+
+def _user_facts(ask: Ask, users: Iterable[Row[Any]]) -> dict[str, Value | None]:
+    if ask.users is None:
+        return {}
+    places = [user.access_country for user in ask.users]
+    return {
+        "users.access_countries": (
+            None if None in places else frozenset(place for place in places if place)
+        ),
+        "users.nationalities": frozenset(user.nationality for user in users),
+        "users.individual_capacity": any(user.individual_capacity for user in users),
+    }
+
+
+def _draws(
+    chosen: Iterable[Paper | None], ask: Ask, reduced: Reduced, as_of: date
+) -> Iterable[Draw]:
+    material = any(stratum.facts.get("item.class") != "information" for stratum in reduced.strata)
+    exits = ask.material_exits if material else False
+    for paper in chosen:
+        if paper and paper.is_in_force(as_of) and papers.is_drawn(paper, material_exits=exits):
+            for quota in paper.quotas:
+                yield Draw(
+                    quota_id=quota.id, measure=quota.measure, kind=paper.kind, paper_id=paper.id
+                )

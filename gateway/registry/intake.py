@@ -17,7 +17,7 @@ from gateway.settings import Settings
 from gateway.tables import metadata
 
 
-def create_bank(  # noqa: PLR0913 - what a bank is named by, each once
+def create_bank(
     settings: Settings,
     *,
     origin: str,

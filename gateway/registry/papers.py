@@ -1,17 +1,214 @@
-"""Papers: recorded by one person, checked by another, and then counting until voided or used up."""
+"""Papers: recorded by one person, checked by another, and from then on counting until voided.
+
+Licence, approval, filing, certificate, report, receipt, ethics opinion, waiver, agreement: one model.
+What is wrong with a paper is not judged here: the paper of each kind that fits a question best is
+chosen, and its facts are said as they are; what a paper does not state is left out, so unknown.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.tables import metadata
+from gateway.errors import FieldError, ProblemError
+from gateway.registry.version import bump
+from gateway.tables import metadata, new_id
+from policies.request import Value
 
+_PAPER = metadata.tables["paper"]
 _QUOTA = metadata.tables["quota"]
+_DRAW = metadata.tables["quota_draw"]
+
+#: The kinds of which one is chosen for a whole request: `paper.<kind>.…` of the vocabulary.
+KINDS = (
+    "preservation",
+    "cooperation",
+    "filing",
+    "exit",
+    "prior_report",
+    "backup",
+    "security_review",
+    "ethics",
+    "standard_contract",
+    "cac_assessment",
+    "pia",
+    "customs",
+    "deposit",
+)
+#: A source institution's consent to one use of its collection; read per collection, like `deposit`.
+OWNER_CONSENT = "owner_consent"
+MEASURES = ("people", "units")
+#: Kinds that speak of material leaving; their units are drawn only where material does.
+_AT_THE_BORDER = frozenset({"exit", "customs"})
+#: Kinds that have facts of their own, from flags in their scope.
+_FLAGS = {"ethics": "committee_registered", "filing": "before_start"}
+_SCOPE_LISTS = ("purposes", "types", "parties", "collections", "dataset_sha256", "clauses")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperDraft:
+    """What a first person records; `scope` and `number` as `tables.Paper` says.
+
+    `quotas` gives the total of `people` or `units` (tubes, data items) the paper allows.
+    """
+
+    kind: str
+    number: str
+    issuer: str
+    holder_id: str
+    valid_from: date
+    document_sha256: str
+    valid_to: date | None = None
+    open_ended: bool = False
+    project_id: str | None = None
+    collection_id: str | None = None
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    invented: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How much of one measure a paper allows, and how much is drawn."""
+
+    id: str
+    measure: str
+    total: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """A paper as it stands."""
+
+    id: str
+    kind: str
+    number: str
+    issuer: str
+    holder_id: str
+    project_id: str | None
+    collection_id: str | None
+    valid_from: date
+    valid_to: date | None
+    open_ended: bool
+    scope: Mapping[str, Any]
+    document_sha256: str
+    recorded_by: str
+    recorded_at: datetime
+    checked_by: str | None
+    checked_at: datetime | None
+    voided_at: datetime | None
+    void_reason: str
+    invented: bool
+    quotas: tuple[Quota, ...] = ()
+
+    def is_in_force(self, day: date) -> bool:
+        """Whether it is valid that day, its last day included; an expiry not stated is not one."""
+        ends_later = self.open_ended or (self.valid_to is not None and day <= self.valid_to)
+        return self.valid_from <= day and ends_later
+
+    def states(self, name: str) -> frozenset[str] | None:
+        """One list of its scope; None where the paper does not state it."""
+        listed = self.scope.get(name)
+        return None if listed is None else frozenset(listed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What a question asks of papers: its day, project, parties, collections and data sets."""
+
+    as_of: date
+    project_id: str
+    parties: frozenset[str]  # requester, recipient, sponsor, beneficiary; never the bank itself
+    collections: frozenset[str]
+    datasets: frozenset[str] | None  # digests (`cohorts.dataset_digests`); None: no data asked for
+
+
+def record(conn: Connection, draft: PaperDraft, *, person_id: str, now: datetime) -> Paper:
+    """The first person's word: the paper counts for nothing until `check`ed by another.
+
+    Raises `ProblemError` `invalid_request` naming each wrong field, `not_found` for the holder,
+    project or collection.
+    """
+    wrong = [FieldError(pointer=f"/{name}", detail=detail) for name, detail in _mistakes(draft)]
+    if wrong:
+        raise ProblemError("invalid_request", wrong[0].detail, errors=tuple(wrong))
+    for table, subject in (
+        ("party", draft.holder_id),
+        ("project", draft.project_id),
+        ("collection", draft.collection_id),
+    ):
+        ids = metadata.tables[table].c.id
+        if subject and conn.execute(sa.select(ids).where(ids == subject)).first() is None:
+            raise ProblemError("not_found", f"there is no {table} `{subject}`")
+    paper_id = new_id("ppr")
+    conn.execute(sa.insert(_PAPER).values(row_of(draft, paper_id, person_id=person_id, now=now)))
+    quotas = quota_rows(draft, paper_id)
+    if quotas:
+        conn.execute(sa.insert(_QUOTA), quotas)
+    bump(conn)
+    return read(conn, paper_id)
+
+
+def check(conn: Connection, paper_id: str, *, person_id: str, now: datetime) -> Paper:
+    """The second person's word: from here on the paper counts.
+
+    Raises `same_person` if it is the first's, `already_done` if checked, `state_conflict` if voided.
+    """
+    paper = read(conn, paper_id)
+    if paper.voided_at is not None:
+        raise ProblemError("state_conflict", f"paper `{paper_id}` is void")
+    if paper.checked_by is not None:
+        raise ProblemError("already_done", f"paper `{paper_id}` is checked already")
+    if paper.recorded_by == person_id:
+        raise ProblemError("same_person", "whoever recorded a paper cannot check it")
+    conn.execute(
+        sa.update(_PAPER)
+        .where(_PAPER.c.id == paper_id)
+        .values(checked_by=person_id, checked_at=now)
+    )
+    bump(conn)
+    return read(conn, paper_id)
+
+
+def void(conn: Connection, paper_id: str, *, reason: str, now: datetime) -> Paper:
+    """The paper counts no more, from now on. Raises `already_done`, `not_found`."""
+    if read(conn, paper_id).voided_at is not None:
+        raise ProblemError("already_done", f"paper `{paper_id}` is void already")
+    conn.execute(
+        sa.update(_PAPER).where(_PAPER.c.id == paper_id).values(voided_at=now, void_reason=reason)
+    )
+    bump(conn)
+    return read(conn, paper_id)
+
+
+def read(conn: Connection, paper_id: str) -> Paper:
+    """One paper with its quotas; `ProblemError` `not_found`."""
+    found = _papers(conn, _PAPER.c.id == paper_id)
+    if not found:
+        raise ProblemError("not_found", f"there is no paper `{paper_id}`")
+    return found[0]
+
+
+def listed(
+    conn: Connection, *, project_id: str | None = None, holder_id: str | None = None
+) -> tuple[Paper, ...]:
+    """Papers of a project, a holder, or all; oldest first, unchecked and void ones included."""
+    wanted: list[sa.ColumnElement[bool]] = [sa.true()]
+    if project_id is not None:
+        wanted.append(_PAPER.c.project_id == project_id)
+    if holder_id is not None:
+        wanted.append(_PAPER.c.holder_id == holder_id)
+    return _papers(conn, *wanted)
 
 
 def draw(conn: Connection, quota_id: str, amount: int) -> bool:
-    """Draw `amount` (at least 0) from a quota, all of it or nothing; says which.
+    """Draw `amount` (not negative) from a quota, all of it or nothing; says which.
 
     One conditional UPDATE: however many draw at once, a quota is never overdrawn.
     """
@@ -22,4 +219,195 @@ def draw(conn: Connection, quota_id: str, amount: int) -> bool:
         .where(_QUOTA.c.id == quota_id, _QUOTA.c.used + amount <= _QUOTA.c.total)
         .values(used=_QUOTA.c.used + amount)
     )
-    return drawn.rowcount == 1
+    if drawn.rowcount != 1:
+        return False
+    bump(conn)
+    return True
+
+
+def draw_for(conn: Connection, quota_id: str, amount: int, *, grant_id: str, now: datetime) -> bool:
+    """`draw`, with the entry that says for which grant: the draws of a quota sum to its use."""
+    if not draw(conn, quota_id, amount):
+        return False
+    conn.execute(
+        sa.insert(_DRAW).values(
+            id=new_id("drw"), quota_id=quota_id, grant_id=grant_id, amount=amount, drawn_at=now
+        )
+    )
+    return True
+
+
+def counting(conn: Connection, fit: Fit, *, bank_party_id: str) -> tuple[Paper, ...]:
+    """All papers that could speak to a question: checked, not void, of this project or of none.
+
+    A paper bound to another project or to collections not asked for never does.
+    """
+    p = _PAPER.c
+    holders = sorted(fit.parties | {bank_party_id})
+    return _papers(
+        conn,
+        p.checked_by.is_not(None),
+        p.voided_at.is_(None),
+        sa.or_(p.project_id == fit.project_id, p.project_id.is_(None)),
+        sa.or_(p.collection_id.in_(sorted(fit.collections)), p.collection_id.is_(None)),
+        sa.or_(
+            p.project_id == fit.project_id,
+            p.collection_id.in_(sorted(fit.collections)),
+            p.holder_id.in_(holders),
+        ),
+    )
+
+
+def choose(papers: Iterable[Paper], kind: str, fit: Fit) -> Paper | None:
+    """The paper of a kind whose facts count for a question: the best by a fixed order.
+
+    In force first, then of this very project, then with the right parties, then the right data set,
+    then one with something left, then the one that lasts longest; at last by id, so that the same
+    register always gives the same answer.
+    """
+    candidates = [paper for paper in papers if paper.kind == kind]
+
+    def rank(paper: Paper) -> tuple[Any, ...]:
+        return (
+            not paper.is_in_force(fit.as_of),
+            paper.project_id is None,
+            parties_match(paper, fit) is not True,
+            matches_dataset(paper, fit) is not True,
+            is_exhausted(paper),
+            -(date.max if paper.open_ended else paper.valid_to or date.min).toordinal(),
+            paper.id,
+        )
+
+    return min(candidates, key=rank, default=None)
+
+
+def facts(paper: Paper | None, kind: str, fit: Fit) -> dict[str, Value]:
+    """The facts `paper.<kind>.…` of the chosen paper; only `recorded` if there is none."""
+    if paper is None:
+        return {f"paper.{kind}.recorded": False}
+    left = {quota.measure: quota.total - quota.used for quota in paper.quotas}
+    flag = _FLAGS.get(kind)
+    known: dict[str, Value | None] = {
+        "recorded": True,
+        "valid_from": paper.valid_from,
+        "valid_to": paper.valid_to,
+        "open_ended": paper.open_ended,
+        "purposes": paper.states("purposes"),
+        "types": paper.states("types"),
+        "parties_match": parties_match(paper, fit),
+        "matches_dataset": matches_dataset(paper, fit),
+        "units_left": left.get("units"),
+        "people_left": left.get("people"),
+        "exhausted": is_exhausted(paper),
+    }
+    if flag is not None:
+        known[flag] = paper.scope.get(flag)
+    return {f"paper.{kind}.{name}": value for name, value in known.items() if value is not None}
+
+
+def parties_match(paper: Paper, fit: Fit) -> bool | None:
+    """Whether every party asked for is one the paper names; None where it names none."""
+    named = paper.states("parties")
+    return None if named is None else fit.parties <= named
+
+
+def matches_dataset(paper: Paper, fit: Fit) -> bool | None:
+    """Whether every data set asked for is one the paper names by digest.
+
+    A data item added or changed since gives another digest: "new version or added people ⇒ new
+    backup" (R-INF-02). None where the paper names none, or no data are asked for.
+    """
+    named = paper.states("dataset_sha256")
+    return None if named is None or fit.datasets is None else fit.datasets <= named
+
+
+def is_exhausted(paper: Paper) -> bool:
+    """Whether one of its quotas has nothing left; a paper without quotas is not used up."""
+    return any(quota.used >= quota.total for quota in paper.quotas)
+
+
+def is_drawn(paper: Paper, *, material_exits: bool | None) -> bool:
+    """Whether a grant would draw on this paper's quotas."""
+    return paper.kind not in _AT_THE_BORDER or material_exits is not False
+
+
+def row_of(draft: PaperDraft, paper_id: str, *, person_id: str, now: datetime) -> dict[str, Any]:
+    """The row of a paper just recorded, by its first person."""
+    return {
+        "id": paper_id,
+        "kind": draft.kind,
+        "number": draft.number,
+        "issuer": draft.issuer,
+        "holder_id": draft.holder_id,
+        "project_id": draft.project_id,
+        "collection_id": draft.collection_id,
+        "valid_from": draft.valid_from,
+        "valid_to": draft.valid_to,
+        "open_ended": draft.open_ended,
+        "scope": dict(draft.scope),
+        "document_sha256": draft.document_sha256,
+        "recorded_by": person_id,
+        "recorded_at": now,
+        "void_reason": "",
+        "invented": draft.invented,
+    }
+
+
+def quota_rows(draft: PaperDraft, paper_id: str) -> list[dict[str, Any]]:
+    """The rows of its quotas."""
+    return [
+        {"id": new_id("qta"), "paper_id": paper_id, "measure": measure, "total": total, "used": 0}
+        for measure, total in sorted(draft.quotas.items())
+    ]
+
+
+def _mistakes(draft: PaperDraft) -> Iterable[tuple[str, str]]:
+    if draft.kind not in {*KINDS, OWNER_CONSENT}:
+        yield "kind", f"`{draft.kind}` is not a kind of paper"
+    if draft.open_ended == (draft.valid_to is not None):
+        yield "valid_to", "a paper has a last day, or none by its nature, and says which"
+    if draft.valid_to is not None and draft.valid_to < draft.valid_from:
+        yield "valid_to", f"`{draft.valid_to}` is before the first day"
+    for name in _SCOPE_LISTS:
+        listed_ = draft.scope.get(name, [])
+        if not isinstance(listed_, list) or not all(isinstance(each, str) for each in listed_):
+            yield f"scope/{name}", "must be a list of texts"
+    for name in draft.scope:
+        flag = draft.scope[name]
+        if name not in _SCOPE_LISTS and (
+            name != _FLAGS.get(draft.kind) or not isinstance(flag, bool)
+        ):
+            yield f"scope/{name}", f"a `{draft.kind}` has no such entry"
+    for measure, total in draft.quotas.items():
+        if measure not in MEASURES or total < 0:
+            yield f"quotas/{measure}", "must be `people` or `units`, and not negative"
+
+
+def _papers(conn: Connection, *wanted: sa.ColumnElement[bool]) -> tuple[Paper, ...]:
+    rows = conn.execute(
+        sa.select(
+            _PAPER,
+            _QUOTA.c.id.label("quota_id"),
+            _QUOTA.c.measure,
+            _QUOTA.c.total,
+            _QUOTA.c.used,
+        )
+        .join_from(_PAPER, _QUOTA, isouter=True)
+        .where(*wanted)
+        .order_by(_PAPER.c.recorded_at, _PAPER.c.id, _QUOTA.c.measure)
+    ).mappings()
+    papers: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        paper = papers.setdefault(
+            row["id"], {column.name: row[column] for column in _PAPER.c} | {"quotas": ()}
+        )
+        if row["quota_id"] is not None:
+            paper["quotas"] += (
+                Quota(
+                    id=row["quota_id"],
+                    measure=row["measure"],
+                    total=row["total"],
+                    used=row["used"],
+                ),
+            )
+    return tuple(Paper(**paper) for paper in papers.values())
