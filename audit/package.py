@@ -179,11 +179,13 @@ def write_package(
     signer: Signer,
     title: Title,
     extras: Mapping[str, bytes] | None = None,
+    note: bytes | None = None,
 ) -> Checkpoint:
-    """Write the whole log of `origin` to `out` as a zip; the checkpoint it proves.
+    """Write the log of `origin` to `out` as a zip; the checkpoint it proves.
 
-    `extras` maps member names (as `packs/…`) to bytes. `out` need not be seekable. Publishes a
-    checkpoint if the newest entries have none. Raises `PackageError` for a bad extra before
+    `extras` maps member names (as `packs/…`) to bytes. `out` need not be seekable. `note` is a
+    checkpoint that is already stored, so that `conn` need only read; without it the newest is used,
+    and published if there is none. Raises `PackageError` for a bad extra before
     anything is written, and `LogCorruptError` if the log does not give its own root: the zip is
     then left without its manifest, which the verifier calls incomplete.
     """
@@ -192,7 +194,7 @@ def write_package(
         fits = len(name) <= MAX_NAME and MEMBER_NAME.fullmatch(name)
         if not fits or name in _RESERVED or DOCUMENT_NAME.fullmatch(name):
             raise PackageError(f"`{name}` cannot be the name of an extra member")
-    note = publish(conn, origin, signer)
+    note = publish(conn, origin, signer) if note is None else note
     checkpoint = checkpoint_of(note, origin)
     created = _time_of_last(conn, origin, checkpoint.size)
     with zipfile.ZipFile(out, "w") as package:
