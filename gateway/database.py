@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from gateway.errors import CommitUnknownError, SettingsError
@@ -134,9 +134,9 @@ class Database:
                     connection.info.pop("write", None)
                     if transaction.is_active:
                         connection.invalidate()
-        except (DBAPIError, OSError) as error:
-            # Nobody can say whether it is durable. SQLite itself would carry on; we never reuse
-            # a connection after an I/O error (reliability: F5, F7).
+        except Exception as error:  # noqa: BLE001 - the writer's outermost edge, which fails closed
+            # Nobody can say whether it is durable. SQLite itself would carry on; a connection is
+            # never used again after an I/O error, and no caller hears that all is well.
             self.engine.dispose()
             unknown = CommitUnknownError(str(error))
             for _, future in batch:

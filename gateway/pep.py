@@ -12,22 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import TypeVar, assert_never
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import TypedDict, TypeVar, assert_never
 
 from sqlalchemy import Connection
 
 from gateway.bank import Bank
 from gateway.deciding import Prepared, current, prepare, prepare_outside, stands
 from gateway.errors import ProblemError
-from gateway.identity.caller import Caller
+from gateway.identity import tokens
+from gateway.identity.scopes import Caller
 from gateway.recording import Answer, append, record
 from gateway.registry import consents, facts, papers, requests
 from gateway.registry.ask import Ask
 from gateway.registry.requests import Request
-from gateway.release import grants
+from gateway.release import grants, visas
 from gateway.replies import Rendered, Reply, commit
 from gateway.review import cases
+from gateway.review.workflow import Outcome
+from gateway.tables import new_id
 
 T = TypeVar("T")
 
@@ -58,39 +62,50 @@ class CaseAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalAsked:
+    """A donor's withdrawal: everything, one study (named by its project), data, material, contact.
+
+    `effective_at` None is now.
+    """
+
+    donor_id: str
+    scope: str
+    channel: str
+    project_id: str | None = None
+    effective_at: datetime | None = None
+
+
+class _Reach(TypedDict):
+    donor_id: str
+    scope: str
+    project_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawn:
     """Whom a withdrawal reaches: grants cut down, and receivers of what already went out.
 
-    A preview has neither id nor leaf, and nothing is cut yet.
+    A preview has neither id nor leaf.
     """
 
     withdrawal_id: str | None
     leaf_index: int | None
-    touched: tuple[grants.Touched, ...]
-    cuts: tuple[grants.Cut, ...]
-    told: tuple[grants.Receiver, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intended:
-    """A release as its row stands: the manifest's exact bytes and the visa that opens it."""
-
-    id: str
-    grant_id: str
-    manifest: bytes
-    manifest_sha256: str
-    visa: str
-
-
-#: Writes the release of what was decided, with manifest and visa: (connection, bank, grant, …).
-Intend = Callable[[Connection, Bank, grants.GrantView, Prepared, Answer], Intended]
+    grants: tuple[grants.Touched, ...]
+    receivers: tuple[tuple[str, str], ...]  # (release, receiving party)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """One release authorized; `removed` counts the items left out since the grant."""
+    """One release authorized: the manifest's exact bytes and the visa that opens it.
 
-    release: Intended
+    `removed` counts the items left out since the grant.
+    """
+
+    release_id: str
+    grant_id: str
+    manifest: bytes
+    manifest_sha256: str
+    visa: str
     removed: int
     answer: Answer
 
@@ -280,7 +295,7 @@ async def resolve_case(
 
 
 async def withdraw_consent(
-    bank: Bank, caller: Caller, asked: consents.WithdrawalAsked, *, reply: Reply
+    bank: Bank, caller: Caller, asked: WithdrawalAsked, *, reply: Reply
 ) -> Rendered:
     """A donor withdraws: behind this entry nothing of the scope leaves; `render` gets `Withdrawn`.
 
@@ -289,12 +304,20 @@ async def withdraw_consent(
 
     def act(conn: Connection) -> Withdrawn:
         now = bank.now()
-        recorded = consents.record_withdrawal(conn, asked, recorded_by=caller.id, now=now)
-        touch = _touch(recorded.donor_id, asked)
-        touched = grants.touching(conn, touch) if touch else ()
-        cuts = grants.shrink(conn, touched, reason=recorded.id, now=now)
-        told = grants.receivers(conn, touch) if touch else ()
-        about = {"withdrawal": recorded.id}
+        withdrawal_id = consents.record_withdrawal(
+            conn,
+            asked.donor_id,
+            asked.scope,
+            project_id=asked.project_id,
+            channel=asked.channel,
+            person_id=caller.id,
+            effective_at=asked.effective_at or now,
+            now=now,
+        )
+        reach = _Reach(donor_id=asked.donor_id, scope=asked.scope, project_id=asked.project_id)
+        touched = grants.shrink_for_withdrawal(conn, **reach, now=now)
+        receivers = grants.receivers_of(conn, **reach)
+        about = {"withdrawal": withdrawal_id}
         entry = append(
             conn,
             bank,
@@ -302,72 +325,50 @@ async def withdraw_consent(
             "withdrawal",
             about,
             outcome=asked.scope,
-            commitments={"donor": recorded.donor_id},
+            commitments={"donor": asked.donor_id},
         )
-        for cut in cuts:
-            where = {**about, "grant": cut.grant_id}
-            append(conn, bank, caller, "grant.shrunk", where, outcome=cut.state)
-        for one in told:  # R-CON-04: notify past receivers
-            whom = {**about, "release": one.release_id, "party": one.party_id}
+        for one in touched:
+            append(conn, bank, caller, "grant.shrunk", {**about, "grant": one.grant_id})
+        for release, party in receivers:  # R-CON-04: notify past receivers
+            whom = {**about, "release": release, "party": party}
             append(conn, bank, caller, "receiver.to_notify", whom)
         return Withdrawn(
-            withdrawal_id=recorded.id, leaf_index=entry.index, touched=touched, cuts=cuts, told=told
+            withdrawal_id=withdrawal_id,
+            leaf_index=entry.index,
+            grants=touched,
+            receivers=receivers,
         )
 
     return await commit(bank, reply, act)
 
 
-def preview_withdrawal(bank: Bank, asked: consents.WithdrawalAsked) -> Withdrawn:
+def preview_withdrawal(bank: Bank, asked: WithdrawalAsked) -> Withdrawn:
     """Whom a withdrawal would reach, without recording it."""
     with bank.database.read() as conn:
-        touch = _touch(consents.donor_id_of(conn, asked.donor), asked)
+        reach = _Reach(donor_id=asked.donor_id, scope=asked.scope, project_id=asked.project_id)
         return Withdrawn(
             withdrawal_id=None,
             leaf_index=None,
-            touched=grants.touching(conn, touch) if touch else (),
-            cuts=(),
-            told=grants.receivers(conn, touch) if touch else (),
+            grants=grants.touched_by(conn, **reach),
+            receivers=grants.receivers_of(conn, **reach),
         )
 
 
-def _touch(donor_id: str, asked: consents.WithdrawalAsked) -> grants.Touch | None:
-    """What of the live grants a withdrawal reaches; None: nothing that is shared (contact)."""
-    match asked.scope:
-        case "everything":
-            return grants.Touch(donor_id=donor_id)
-        case "study":
-            return grants.Touch(donor_id=donor_id, project_id=asked.project_id)
-        case "data":
-            return grants.Touch(donor_id=donor_id, item_class="information")
-        case "material":
-            return grants.Touch(donor_id=donor_id, item_class="material")
-        case "contact":
-            return None
-        case _:
-            assert_never(asked.scope)
-
-
-async def authorize_release(
-    bank: Bank, caller: Caller, grant_id: str, intend: Intend, *, reply: Reply
-) -> Rendered:
+async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply: Reply) -> Rendered:
     """One handing-over under a live grant; `render` gets `Released` or `ReleaseRefused`.
 
     Decided again, today: a donor may have withdrawn or an edition come into force since the grant.
     The intent is durable before a byte leaves; what was handed over and received is recorded after.
-    `intend` (release.handover) writes the release with its manifest and visa.
     """
     with bank.database.read() as conn:
-        seen = grants.usable(conn, grant_id, party_id=caller.party_id, today=bank.today())
+        seen = _usable(conn, bank, caller, grant_id)
         ask = requests.get(conn, seen.request_id, party_id=None).ask
-        only = frozenset(i.holding_id for i in grants.releasable(conn, grant_id))
+        only = grants.live_holdings(conn, grant_id)
     prepared = await prepare_outside(bank, ask, seen.party_id, only=only)
 
     def act(conn: Connection) -> Released | ReleaseRefused:
-        now = bank.now()
-        grant = grants.usable(conn, grant_id, party_id=caller.party_id, today=bank.today())
-        live = frozenset(i.holding_id for i in grants.releasable(conn, grant_id))
-        if not live:
-            raise ProblemError("not_releasable", "nothing is left to release under this grant")
+        grant = _usable(conn, bank, caller, grant_id)
+        live = grants.live_holdings(conn, grant_id)
         # The grant may have been cut down between the gathering and this transaction.
         fresh = (
             current(conn, bank, prepared)
@@ -377,28 +378,12 @@ async def authorize_release(
         request = requests.get(conn, grant.request_id, party_id=None)
         answer = record(conn, bank, caller, fresh, occasion="release", request=request)
         answer = replace(answer, grant_id=grant_id)
+        if stands(answer.decision, frozenset(grant.accepted)):
+            return _release(conn, bank, caller, grant, fresh, answer)
+        grants.suspend(conn, grant_id, now=bank.now())
         about = {"grant": grant_id, "decision": answer.decision_id}
-        if not stands(answer.decision, frozenset(grant.accepted)):
-            grants.suspend(conn, grant_id, now=now)
-            append(conn, bank, caller, "grant.suspended", about, outcome=answer.decision.outcome)
-            return ReleaseRefused(grant_id=grant_id, answer=answer)
-        # 1. leave out what may no longer go
-        picked = fresh.gathered.cohort.select(answer.decision.selection.strata)
-        gone = live - {p.holding_id for p in picked}
-        touched = [
-            t
-            for t in grants.touching(conn, grants.Touch(project_id=grant.project_id))
-            if t.grant_id == grant_id and t.holding_id in gone
-        ]
-        removed = grants.shrink(conn, touched, reason=answer.decision_id, now=now)
-        # 2. manifest and visa, 3. the intent
-        release = intend(conn, bank, grant, fresh, answer)
-        facts.bump(conn)  # people released so far are facts of the next decision
-        about |= {"release": release.id, "manifest": release.manifest_sha256}
-        append(conn, bank, caller, "release.intent", about, outcome="authorized")
-        return Released(
-            release=release, removed=sum(len(c.holdings) for c in removed), answer=answer
-        )
+        append(conn, bank, caller, "grant.suspended", about, outcome=answer.decision.outcome)
+        return ReleaseRefused(grant_id=grant_id, answer=answer)
 
     return await commit(bank, reply, act)
 
@@ -446,12 +431,12 @@ def _effect(
     dossier = _dossier(prepared, answer)
     grant_id = case_id = None
     match dossier.outcome:
-        case cases.Outcome.PERMIT_AT_ONCE:
+        case Outcome.PERMIT_AT_ONCE:
             grant_id = _grant(conn, bank, caller, request, prepared, answer)
             state = "granted"
-        case cases.Outcome.DENY:
+        case Outcome.DENY:
             state = "denied"
-        case cases.Outcome.PERMIT | cases.Outcome.REFER | cases.Outcome.HOLD:
+        case Outcome.PERMIT | Outcome.REFER | Outcome.HOLD:
             case = cases.open_case(
                 conn,
                 request_id=request.id,
@@ -502,12 +487,9 @@ def _grant(
         decision_id=answer.decision_id,
         party_id=request.party_id,
         project_id=request.project_id,
-        items=[
-            grants.Item(holding_id=p.holding_id, donor_id=p.donor_id, units=p.units) for p in picked
-        ],
+        items=picked,
         until=min(ends),
         accepted=accepted,
-        today=bank.today(),
         now=now,
     )
     amounts = {
@@ -515,7 +497,9 @@ def _grant(
         "units": sum(p.units for p in picked),
     }
     for draw in prepared.gathered.draws:
-        if not papers.draw(conn, draw.quota_id, amounts[draw.measure], grant_id=grant.id, now=now):
+        if not papers.draw_for(
+            conn, draw.quota_id, amounts[draw.measure], grant_id=grant.id, now=now
+        ):
             # The facts said there was room and they were current: somebody is wrong, so nothing
             # goes and the transaction ends here.
             raise ProblemError("decision_failed", f"quota `{draw.quota_id}` has no room")
@@ -526,10 +510,82 @@ def _grant(
 
 
 def _end_grants(conn: Connection, bank: Bank, caller: Caller, request_id: str) -> None:
-    for grant in grants.live_of_request(conn, request_id):
-        grants.revoke(conn, grant.id, now=bank.now())
+    for grant in grants.end_for_request(conn, request_id, state="revoked", now=bank.now()):
         about = {"grant": grant.id, "request": request_id}
         append(conn, bank, caller, "grant.revoked", about)
+
+
+def _usable(conn: Connection, bank: Bank, caller: Caller, grant_id: str) -> grants.Grant:
+    grant = grants.get(conn, grant_id, party_id=caller.party_id)
+    if grant.state is not grants.GrantState.ACTIVE:
+        raise ProblemError("not_releasable", f"the grant is `{grant.state}`")
+    if grant.until < bank.today():
+        raise ProblemError("not_releasable", f"the grant ended on `{grant.until}`")
+    return grant
+
+
+def _release(
+    conn: Connection,
+    bank: Bank,
+    caller: Caller,
+    grant: grants.Grant,
+    prepared: Prepared,
+    answer: Answer,
+) -> Released:
+    """1. leave out what may no longer go · 2. manifest and visa · 3. write down the intent."""
+    now, release_id = bank.now(), new_id("rel")
+    picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
+    gone = (prepared.only or frozenset()) - {p.holding_id for p in picked}
+    removed = grants.shrink(conn, grant.id, gone, reason=answer.decision_id, now=now)  # 1
+    manifest = grants.manifest(  # 2
+        conn,
+        release_id=release_id,
+        grant=grant,
+        items=picked,
+        decision_id=answer.decision_id,
+        leaf_index=answer.leaf_index,
+        obligations=[o.id for o in answer.decision.obligations],
+        pseudonym=bank.keys.pseudonym,
+        now=now,
+    )
+    visa = tokens.sign_visa(
+        bank,
+        visas.claims(
+            issuer=bank.settings.issuer,
+            subject=grant.party_id,
+            grant_id=grant.id,
+            release_id=release_id,
+            decided_at=answer.decided_at,
+            until=grant.until,
+            now=now,
+        ),
+    )
+    grants.record_release(  # 3
+        conn,
+        release_id=release_id,
+        grant=grant,
+        decision_id=answer.decision_id,
+        items=picked,
+        manifest=manifest,
+        visa=visa,
+        group_id=prepared.gathered.group_id,
+        overseas=prepared.gathered.overseas,
+        pseudonym=bank.keys.pseudonym,
+        now=now,
+    )
+    facts.bump(conn)  # tubes left and people released so far are facts of the next decision
+    digest = sha256(manifest).hexdigest()
+    about = {"release": release_id, "grant": grant.id, "decision": answer.decision_id}
+    append(conn, bank, caller, "release.intent", about | {"manifest": digest}, outcome="authorized")
+    return Released(
+        release_id=release_id,
+        grant_id=grant.id,
+        manifest=manifest,
+        manifest_sha256=digest,
+        visa=visa,
+        removed=removed,
+        answer=answer,
+    )
 
 
 def _actor(caller: Caller) -> cases.Actor:

@@ -16,10 +16,11 @@ from sqlalchemy import Connection
 
 from audit import log
 from audit.leaf import Draft
+from audit.merkle import leaf_hash
 from gateway.bank import Bank
 from gateway.deciding import Prepared
 from gateway.errors import ProblemError
-from gateway.identity.caller import Caller
+from gateway.identity.scopes import Caller
 from gateway.registry import requests
 from gateway.registry.requests import Difference, Request
 from gateway.tables import DecisionRow, new_id, table_of
@@ -145,7 +146,7 @@ def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answ
         if row is None:
             raise ProblemError("not_found", f"no decision `{decision_id}`")
         body = log.document(conn, bytes.fromhex(row.document_sha256))
-        entry = log.leaf(conn, bank.origin, row.leaf_index)
+        leaf = log.leaf(conn, bank.origin, row.leaf_index)
         request = requests.get(conn, row.request_id, party_id=None) if row.request_id else None
     return Answer(
         decision_id=row.id,
@@ -154,7 +155,7 @@ def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answ
         decision=document.decision_from(body, bank.law),
         document_sha256=row.document_sha256,
         leaf_index=row.leaf_index,
-        leaf_hash=entry.leaf_hash,
+        leaf_hash=leaf_hash(leaf),
         as_of=row.as_of,
         decided_at=row.decided_at,
         blind=row.blind,
