@@ -32,6 +32,7 @@ from gateway.replies import Rendered, Reply, commit
 from gateway.review import cases
 from gateway.review.workflow import Outcome
 from gateway.tables import new_id
+from policies.request import Facts
 
 T = TypeVar("T")
 
@@ -141,10 +142,9 @@ async def create_request(
     bank: Bank, caller: Caller, ask: Ask, *, draft: bool, reply: Reply
 ) -> Rendered:
     """A new request: saved as a draft (`Request`), or submitted at once (`Answer`)."""
-    prepared = None if draft else await prepare_outside(bank, ask, caller.party_id)
+    prepared = await prepare_outside(bank, ask, caller.party_id)  # also: what it names exists
 
     def act(conn: Connection) -> Request | Answer:
-        facts.verify_references(conn, bank, ask, caller.party_id)
         request = requests.create(
             conn,
             ask,
@@ -153,7 +153,7 @@ async def create_request(
             saved_by=caller.id,
             now=bank.now(),
         )
-        if prepared is None:
+        if draft:
             return request
         return request_access(conn, bank, caller, request, prepared)
 
@@ -210,7 +210,7 @@ async def amend_request(
         request = requests.get(conn, request_id, party_id=caller.party_id)
         requests.verify_revision(request, revision)
         amended = requests.amend(conn, request, patch, saved_by=caller.id, now=bank.now())
-        facts.verify_references(conn, bank, amended.ask, caller.party_id)
+        facts.gather(conn, bank, amended.ask, caller.party_id, as_of=bank.today())  # it exists
         _leave_queue(conn, bank, caller, request_id)
         return amended
 
@@ -550,15 +550,7 @@ def _release(
     )
     visa = tokens.sign_visa(
         bank,
-        visas.claims(
-            issuer=bank.settings.issuer,
-            subject=grant.party_id,
-            grant_id=grant.id,
-            release_id=release_id,
-            decided_at=answer.decided_at,
-            until=grant.until,
-            now=now,
-        ),
+        visas.claims(grant, issuer=bank.settings.issuer, release_id=release_id, now=now),
     )
     grants.record_release(  # 3
         conn,
@@ -569,7 +561,7 @@ def _release(
         manifest=manifest,
         visa=visa,
         group_id=prepared.gathered.group_id,
-        overseas=prepared.gathered.overseas,
+        overseas=_goes_abroad(prepared.question.facts),
         pseudonym=bank.keys.pseudonym,
         now=now,
     )
@@ -588,6 +580,14 @@ def _release(
     )
 
 
+def _goes_abroad(known: Facts) -> bool:
+    """Whether data would lie or be read outside the mainland; not known counts as abroad."""
+    places = {known.get("host.place")}
+    countries = known.get("users.access_countries")
+    places |= countries if isinstance(countries, frozenset) else {None}
+    return places != {"CN"}
+
+
 def _actor(caller: Caller) -> cases.Actor:
     roles = {cases.Role.OFFICER} if "officer" in caller.roles else set()
     if caller.kind == "key":
@@ -602,10 +602,11 @@ def _actor(caller: Caller) -> cases.Actor:
 
 def _leave_queue(conn: Connection, bank: Bank, caller: Caller, request_id: str) -> None:
     """The applicant takes the request out of the queue: amended, withdrawn or closed."""
-    case = cases.open_case_of(conn, request_id)
-    if case is None:
+    case_id = cases.open_case_of(conn, request_id)
+    if case_id is None:
         return
     asked = cases.Asked(command=cases.Command.WITHDRAW)
-    step = cases.check(conn, case.id, asked, _actor(caller), revision=case.revision)
+    revision = cases.get_case(conn, case_id).revision
+    step = cases.check(conn, case_id, asked, _actor(caller), revision=revision)
     entry = append(conn, bank, caller, f"case.{step.event}", step.subjects())
     cases.record(conn, step, leaf_index=entry.index, now=bank.now())
