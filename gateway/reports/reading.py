@@ -1,0 +1,222 @@
+"""Reading an audit package: verify it, decide its decisions again, say in plain words what is in it.
+
+The rules it keeps: nothing of a package is used before it is verified; the law is the one inside the
+package; no bank, no database, no network is needed.
+
+    for one in replay(Path("export.zip")):
+        print(one.index, one.same)
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, cast
+
+from audit.verify import ENTRIES, Container, Folder, Key, Verified, Zip, key_from_vkey
+from audit.verify import verify as verify_package
+from gateway.reports.exports import PACKS
+from policies import document, packs
+from policies.request import PolicyError
+from policies.rules import Law
+
+DECISION = "decision"  # the type of the records that carry a decision document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """One decision decided again from its document with the packs inside the package.
+
+    `same`: to the byte. Otherwise `differs` names the parts that came out another way, `digests`
+    what the law, its releases or the code were changed in since; `failed` says why it could not be
+    decided at all.
+    """
+
+    index: int  # of the record
+    digest: str  # of the document
+    decision_id: str
+    same: bool
+    differs: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    index: int
+    type: str
+    time: str
+    outcome: str
+    rules: tuple[str, ...]
+    subjects: Mapping[str, str]
+    docs: tuple[str, ...]
+
+
+def verify(package: Path, *, vkey: str | None = None) -> Verified:
+    """Verify a package (zip or folder), with the bank's verifier key where one is at hand.
+
+    Raises `audit.verify.RefusedError` naming the first bad record, `ValueError` for a bad key,
+    `OSError` if the package cannot be read.
+    """
+    return verify_package(package, key=_key(vkey))
+
+
+def replay(package: Path, *, vkey: str | None = None) -> Iterator[Replayed]:
+    """Verify a package, then decide each of its decisions again, in the order of the log.
+
+    Raises what `verify` raises, and `policies.packs.PackError` if the packs inside do not load.
+    """
+    verify(package, vkey=vkey)
+    with _opened(package) as container:
+        law = packs.load(_packs(package))
+        for record in _records(container):
+            if record.type != DECISION:
+                continue
+            for digest in record.docs:
+                with container.open(f"documents/{digest}.json") as file:
+                    yield _replayed(record, digest, file.read(), law)
+
+
+def report(package: Path, *, vkey: str | None = None) -> str:
+    """What a package says, in plain words: Chinese first, then English, then each decision.
+
+    Raises what `replay` raises.
+    """
+    found = verify(package, vkey=vkey)
+    with _opened(package) as container:
+        law = packs.load(_packs(package))
+        decisions = [record for record in _records(container) if record.type == DECISION]
+    outcomes = Counter(record.outcome for record in decisions)
+    rules = Counter(rule for record in decisions for rule in record.rules)
+    said = {rule.no: rule.says for edition in law.editions for rule in edition.rules}
+    return "\n".join(
+        [
+            *_page(_ZH, "zh", found, outcomes, rules, said),
+            "",
+            *_page(_EN, "en", found, outcomes, rules, said),
+            "",
+            "判定逐条 / Each decision",
+            *(_line(record) for record in decisions),
+            "",
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    title: str
+    verified: str
+    records: str
+    outcomes: str
+    rules: str
+    names: Mapping[str, str]
+
+
+_ZH = _Words(
+    title="审计包摘要",
+    verified="验证通过：日志 {origin} 共 {size} 条记录，最后一条 {created}；密钥指纹 {fingerprint}",
+    records="记录种类",
+    outcomes="判定结果",
+    rules="规则被触发或者不明的次数",
+    names={"permit": "准许", "hold": "待补件", "refer": "转人工", "deny": "不准许"},
+)
+_EN = _Words(
+    title="Summary of the audit package",
+    verified="Verified: log {origin}, {size} records, the last at {created}; key {fingerprint}",
+    records="Records by type",
+    outcomes="Decisions by outcome",
+    rules="How often each rule held or was unknown",
+    names={"permit": "permit", "hold": "hold", "refer": "refer", "deny": "deny"},
+)
+
+
+def _page(
+    words: _Words,
+    language: str,
+    found: Verified,
+    outcomes: Mapping[str, int],
+    rules: Mapping[str, int],
+    said: Mapping[str, Mapping[str, str]],
+) -> Iterator[str]:
+    yield words.title
+    yield words.verified.format(
+        origin=found.origin,
+        size=found.size,
+        created=found.created or "-",
+        fingerprint=found.fingerprint,
+    )
+    yield f"{words.outcomes}:"
+    for outcome, count in sorted(outcomes.items()):
+        yield f"  {words.names.get(outcome, outcome)}  {count}"
+    yield f"{words.rules}:"
+    for rule, count in sorted(rules.items()):
+        yield f"  {rule}  {count}  {said.get(rule, {}).get(language, '')}".rstrip()
+    yield f"{words.records}:"
+    for kind, count in sorted(found.records.items()):
+        yield f"  {kind}  {count}"
+
+
+def _line(record: _Record) -> str:
+    about = record.subjects
+    what = about.get("request", "-")
+    where = f"{record.index}  {record.time}  {about.get('decision', '-')}  {what}"
+    return f"{where}  {about.get('occasion', '-')}  {record.outcome}  {' '.join(record.rules)}".rstrip()
+
+
+def _replayed(record: _Record, digest: str, content: bytes, law: Law) -> Replayed:
+    first = Replayed(
+        index=record.index,
+        digest=digest,
+        decision_id=record.subjects.get("decision", ""),
+        same=False,
+    )
+    try:
+        again = document.replay(content, law)
+    except PolicyError as error:
+        return replace(first, failed=str(error))
+    same = again.content == content
+    return replace(first, same=same, differs=again.differs, digests=again.digests)
+
+
+def _records(container: Container) -> Iterator[_Record]:
+    with container.open(ENTRIES) as lines:
+        for index, line in enumerate(lines):
+            leaf: dict[str, Any] = json.loads(line)
+            yield _Record(
+                index=index,
+                type=leaf["type"],
+                time=leaf["time"],
+                outcome=leaf.get("outcome", "-"),
+                rules=tuple(leaf.get("rules", ())),
+                subjects=leaf.get("subjects", {}),
+                docs=tuple(leaf.get("docs", ())),
+            )
+
+
+@contextmanager
+def _opened(package: Path) -> Iterator[Container]:
+    if package.is_dir():
+        yield Folder(package)
+        return
+    container = Zip(package)
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def _packs(package: Path) -> Traversable:
+    """The packs inside, read where they lie: nothing of a package is ever extracted."""
+    if package.is_dir():
+        return package / PACKS
+    return cast("Traversable", zipfile.Path(package, f"{PACKS}/"))
+
+
+def _key(vkey: str | None) -> Key | None:
+    return None if vkey is None else key_from_vkey(vkey)
