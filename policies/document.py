@@ -18,13 +18,24 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from policies import canonical
+from policies import canonical, obligations
 from policies.canonical import DocumentError, Json
 from policies.consent import Profile, ProfileId, Purpose
-from policies.decision import Decision, Finding, Hold, Obligation, Permit
+from policies.decision import (
+    Decision,
+    Deny,
+    Finding,
+    Hold,
+    Obligation,
+    Owner,
+    Permit,
+    Refer,
+    Selection,
+)
+from policies.findings import SAID
 from policies.pdp import decide
 from policies.request import DonorGroup, Facts, Question, Stratum, Value
-from policies.rules import Law
+from policies.rules import Law, Rule
 
 #: Of this layout; a reader refuses any other.
 VERSION = 1
@@ -35,6 +46,9 @@ _PROFILE = TypeAdapter(Profile)
 _STRATUM = TypeAdapter(Stratum)
 _GROUP = TypeAdapter(DonorGroup)
 _DATE = TypeAdapter(date)
+_BARE = TypeAdapter(Finding)
+_DUTY = TypeAdapter(Obligation)
+_SELECTION = TypeAdapter(Selection)
 _TEXTS = TypeAdapter(frozenset[str])
 
 
@@ -64,6 +78,44 @@ class Replay:
     def same(self) -> bool:
         """Whether both documents are the same bytes."""
         return not self.differs
+
+
+def decision_from(content: bytes, law: Law) -> Decision:
+    """The decision as it was recorded; texts come from the pack edition each finding names.
+
+    Nothing is decided again, so the outcome stays what it was whatever the law says now. A rule whose
+    edition `law` no longer has keeps its id and number and has no text. Raises DocumentError.
+    """
+    stored = _read(content)
+    known = [rule for edition in law.editions for rule in edition.rules]
+    rules = {(rule.pack, rule.edition.isoformat(), rule.id): rule for rule in known}
+    says = {r.obligation.id: r.obligation.says or r.says for r in known if r.obligation is not None}
+    says |= obligations.SAID
+    try:
+        told = [_finding_from(_dict(one), rules) for one in _list(stored["findings"])]
+        duties = [_obligation_from(_dict(one), says) for one in _list(stored["obligations"])]
+        parts: dict[str, Any] = {
+            "findings": tuple(told),
+            "obligations": tuple(duties),
+            "selection": _as(_SELECTION, stored["selection"]),
+            "digests": {k: str(v) for k, v in _dict(stored["digests"]).items()},
+            "until": None if stored["until"] is None else _as(_DATE, stored["until"]),
+        }
+        match stored["outcome"]:
+            case "permit":
+                return Permit(**parts)
+            case "hold":
+                return Hold(**parts, papers=tuple(str(p) for p in _list(stored["papers"])))
+            case "refer":
+                return Refer(**parts)
+            case "deny":
+                return Deny(**parts)
+            case other:
+                raise DocumentError(f"no such outcome: `{other}`")
+    except KeyError as error:
+        raise DocumentError(f"the document has no {error}") from error
+    except ValidationError as error:
+        raise DocumentError(f"the document is misshapen: {error.errors()[0]['msg']}") from error
 
 
 def replay(content: bytes, law: Law) -> Replay:
@@ -138,9 +190,8 @@ def _decided(decision: Decision) -> dict[str, Json]:
         "obligations": [_obligation(obligation) for obligation in decision.obligations],
         "selection": _json(decision.selection),
         "digests": _json(decision.digests),
+        "until": _json(decision.until),
     }
-    if isinstance(decision, Permit):
-        decided["until"] = _json(decision.until)
     if isinstance(decision, Hold):
         decided["papers"] = _json(decision.papers)
     return decided
@@ -249,3 +300,29 @@ def _value_from(value: Json) -> Value:
             return _as(_TEXTS, members)
         case _:
             raise DocumentError("a fact is neither a value, a date nor a set")
+
+
+# ---- a decision as it was recorded ---------------------------------------------------------------
+
+
+def _finding_from(row: Mapping[str, Json], rules: Mapping[tuple[str, str, str], Rule]) -> Finding:
+    """A stored finding with the texts of its rule, or with none where its edition is not loaded."""
+    key = (str(row["pack"]), str(row["edition"]), str(row["rule"]))
+    source = SAID.get(key[2]) or rules.get(key)
+    texts: dict[str, Any] = {
+        "says": source.says if source else {},
+        "fix": source.fix if source else {},
+        "cite": source.cite if source else (),
+        "confidence": source.confidence if source else {},
+        "owner": source.owner if source else Owner.BANK,
+        "paper": source.paper if source else None,
+    }
+    bare = _as(_BARE, {**row, "says": {}, "fix": {}, "cite": [], "confidence": {}, "owner": "bank"})
+    return replace(bare, **texts)
+
+
+def _obligation_from(
+    row: Mapping[str, Json], duties: Mapping[str, Mapping[str, str]]
+) -> Obligation:
+    bare = _as(_DUTY, {**row, "says": {}})
+    return replace(bare, says=duties.get(bare.id, {}))

@@ -9,6 +9,7 @@ nothing else stands against it, and nobody otherwise.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 
 from policies.decision import Citation, Effect, Finding, Owner, Result
@@ -143,22 +144,30 @@ def _ungrounded(
     *,
     basis: bool,
 ) -> Finding:
+    return replace(
+        _said("no-basis" if basis else "no-consent"),
+        result=result,
+        strata=strata,
+        touched=hearing.census.people(strata),
+        missing=tuple(sorted(missing)),
+        reasons=() if basis else _consent_reasons(hearing, strata),
+    )
+
+
+def _said(rule: str) -> Finding:
+    basis = rule == "no-basis"
     return Finding(
-        rule="no-basis" if basis else "no-consent",
+        rule=rule,
         no="PDP-2" if basis else "PDP-3",
         pack=_PACK,
         edition=_EDITION,
         effect=Effect.DENY,
-        result=result,
+        result=Result.HOLDS,
         says=_NO_BASIS if basis else _NO_CONSENT,
         fix=_FIND_BASIS if basis else _FIND_CONSENT,
         cite=_BASIS if basis else _CONSENT,
         confidence=_SURE,
         owner=Owner.INSTITUTION if basis else Owner.BANK,
-        strata=strata,
-        touched=hearing.census.people(strata),
-        missing=tuple(sorted(missing)),
-        reasons=() if basis else _consent_reasons(hearing, strata),
     )
 
 
@@ -177,4 +186,11 @@ _NO_CONSENT = {
 _FIND_CONSENT = {
     "zh": "改变用途，或者由提供者重新同意",
     "en": "change the purpose, or let the donors consent anew",
+}
+
+#: What the PDP itself may say, by rule id: texts, citation and owner, as `decision_from` needs them.
+SAID: Mapping[str, Finding] = {
+    "nothing-asked": nothing_asked(),
+    "no-basis": _said("no-basis"),
+    "no-consent": _said("no-consent"),
 }

@@ -77,6 +77,10 @@ _KINDS: Mapping[str, _Kind] = {
         en="return derived and enriched data",
     ),
 }
+#: The texts of what consents oblige to, by obligation id.
+SAID: Mapping[str, Mapping[str, str]] = {
+    kind.id: {"zh": kind.zh, "en": kind.en} for kind in _KINDS.values()
+}
 _PLACE, _MORATORIUM, _TIME_LIMIT = "DUO:0000022", "DUO:0000024", "DUO:0000025"
 
 

@@ -163,7 +163,13 @@ def _decide(hearing: Hearing) -> Decision:
                 papers=_papers(verdicts),
             )
         case Outcome.REFER:
-            return Refer(findings=told, obligations=duties, selection=selection, digests=digests)
+            return Refer(
+                findings=told,
+                obligations=duties,
+                selection=selection,
+                digests=digests,
+                until=_until(hearing, duties),  # officers may approve it, and then it ends
+            )
         case Outcome.DENY:
             return Deny(findings=told, obligations=duties, selection=selection, digests=digests)
         case _:
