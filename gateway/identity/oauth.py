@@ -315,7 +315,7 @@ def metadata(bank: Bank) -> dict[str, object]:
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "jwks_uri": issuer + tokens.JWKS_PATH,
         "grant_types_supported": [GRANT_TYPE],
-        "response_types_supported": [],  # required, and there is no authorization endpoint
+        "response_types_supported": [],  # §2 requires it; there is no authorization endpoint
         "scopes_supported": sorted(scope.value for scope in KEY_SCOPES),
         "token_endpoint_auth_methods_supported": _METHODS,
         "introspection_endpoint_auth_methods_supported": _METHODS,
