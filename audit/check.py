@@ -16,11 +16,13 @@ from sqlalchemy import Connection, func, select
 from audit.leaf import commitment
 from audit.merkle import CompactRange, leaf_hash
 from audit.note import Checkpoint, Note, NoteError
-from audit.tables import log_checkpoint, log_document, log_leaf, log_opening, log_tile
+from audit.tables import log_checkpoint, log_leaf, log_opening, log_tile
 from audit.tiles import TILE_WIDTH, root_of_hashes
 from audit.tree import (
     LogCorruptError,
+    NotInLogError,
     TileReader,
+    documents,
     head,
     latest_checkpoint,
     leaf,
@@ -28,7 +30,7 @@ from audit.tree import (
     stored_leaves,
 )
 
-_CHUNK: Final = 256  # leaves whose documents and openings are read together
+_CHUNK: Final = 256  # leaves whose documents and openings are checked together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,20 +239,20 @@ def _check_beside(conn: Connection, origin: str, rows: list[_Facts]) -> None:
     """Check the documents and openings that belong to these leaves."""
     if not rows:
         return
-    checked: set[bytes] = set()
+    first: dict[bytes, int] = {}
     for facts in rows:
         for digest in facts.docs:
-            if digest in checked:
-                continue
-            body = conn.execute(
-                select(log_document.c.body).where(log_document.c.digest == digest)
-            ).scalar_one_or_none()
-            if body is None or hashlib.sha256(body).digest() != digest:
-                raise LogCorruptError(
-                    f"document `{digest.hex()}` of entry `{facts.index}` of `{origin}`"
-                    " is missing or changed"
-                )
-            checked.add(digest)
+            first.setdefault(digest, facts.index)
+    found = documents(conn, first)
+    for digest, index in first.items():
+        try:
+            sound = hashlib.sha256(next(found).body).digest() == digest
+        except NotInLogError:
+            sound = False
+        if not sound:
+            raise LogCorruptError(
+                f"document `{digest.hex()}` of entry `{index}` of `{origin}` is missing or changed"
+            )
     commits = {facts.index: facts.commit for facts in rows}
     openings = conn.execute(
         select(log_opening).where(

@@ -22,10 +22,10 @@ from typing import Any, BinaryIO, Final
 from sqlalchemy import Connection
 
 from audit.check import checkpoint_of
-from audit.log import document, leaves, publish
+from audit.log import leaves, publish
 from audit.merkle import CompactRange, leaf_hash
 from audit.note import Checkpoint, Signer, sign
-from audit.tree import LogCorruptError
+from audit.tree import LogCorruptError, documents
 from audit.verify import (
     CHECKPOINT,
     DOCUMENT_NAME,
@@ -208,9 +208,8 @@ def write_package(
         writer.listed(HASHES, _hashes(conn, checkpoint), streamed=True)
         if writer.tree.root() != checkpoint.root:
             raise LogCorruptError(f"the entries of `{origin}` do not give its checkpoint")
-        for digest in writer.documents:
-            body = document(conn, bytes.fromhex(digest))
-            writer.unlisted(f"documents/{digest}.json", body)
+        for one in documents(conn, map(bytes.fromhex, writer.documents)):
+            writer.unlisted(f"documents/{one.digest.hex()}.json", one.body)
         for name, body in sorted(extras.items()):
             writer.listed_body(name, body)
         manifest = _manifest(checkpoint, signer, title, created, writer)

@@ -5,14 +5,14 @@ and sees what that connection sees. Rows are only ever added to, so a tile longe
 asked for is cut to that tree.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection, and_, or_, select
 
 from audit import merkle
-from audit.leaf import Opening
+from audit.leaf import Document, Opening
 from audit.merkle import HASH_SIZE, CompactRange
 from audit.tables import log_checkpoint, log_document, log_head, log_leaf, log_opening, log_tile
 from audit.tiles import (
@@ -27,6 +27,7 @@ from audit.tiles import (
 )
 
 _CHUNK: Final = 1024  # leaves per statement when streaming: about 1 MB
+_DOCUMENTS: Final = 64  # documents per statement: they may be large
 
 
 class LogError(Exception):
@@ -157,6 +158,26 @@ def document(conn: Connection, digest: bytes) -> bytes:
     if body is None:
         raise NotInLogError(f"there is no document `{digest.hex()}`")
     return body
+
+
+def documents(conn: Connection, digests: Iterable[bytes]) -> Iterator[Document]:
+    """The documents with these digests, in this order, few statements, unchecked bodies.
+
+    Raises `NotInLogError` at the first that is not there.
+    """
+    asked = list(digests)
+    for at in range(0, len(asked), _DOCUMENTS):
+        chunk = asked[at : at + _DOCUMENTS]
+        rows = conn.execute(
+            select(log_document.c.digest, log_document.c.body).where(
+                log_document.c.digest.in_(chunk)
+            )
+        )
+        bodies: dict[bytes, bytes] = {row.digest: row.body for row in rows}
+        for digest in chunk:
+            if digest not in bodies:
+                raise NotInLogError(f"there is no document `{digest.hex()}`")
+            yield Document(digest=digest, body=bodies[digest])
 
 
 def opening(conn: Connection, origin: str, index: int, name: str) -> Opening:

@@ -13,6 +13,7 @@ from audit import log, merkle, tables, tiles
 from audit.leaf import Draft, LeafError, commitment
 from audit.note import open_checkpoint
 from audit.proof import TlogProof
+from audit.tree import documents
 from tests.audit import bank
 from tests.audit.bank import NOW, ORIGIN, SIGNER, draft
 
@@ -183,6 +184,16 @@ def test_batches_of_any_size_give_the_same_tree(engine, tmp_path):
         assert log.tile(conn, ORIGIN, 1, 0, 2) == b"".join(above)
         bundle = log.bundle(conn, ORIGIN, 2, 88)
         assert [merkle.leaf_hash(one) for one in tiles.decode_bundle(bundle)] == hashes[512:]
+
+
+def test_documents_come_in_the_order_asked(engine):
+    bank.fill(engine, 100, batch=50)
+    bodies = list(dict.fromkeys(draft(at).documents[0] for at in reversed(range(100))))
+    digests = [hashlib.sha256(body).digest() for body in bodies]
+    with engine.begin() as conn:
+        assert [one.body for one in documents(conn, digests)] == bodies
+        with pytest.raises(log.NotInLogError):
+            list(documents(conn, [*digests, bytes(32)]))
 
 
 def test_an_append_of_many_crosses_a_tile_at_once(engine):

@@ -70,6 +70,22 @@ def test_it_can_be_streamed(engine, tmp_path):
     assert verify.verify(tmp_path / "streamed.zip").size == 5
 
 
+def test_it_can_be_written_up_to_a_stored_checkpoint_by_a_connection_that_only_reads(
+    engine, tmp_path
+):
+    bank.fill(engine, 5)
+    with engine.begin() as conn:
+        note = log.publish(conn, ORIGIN, SIGNER)
+    bank.fill(engine, 4, start=5)
+    out = io.BytesIO()
+    with engine.connect() as conn:
+        conn.exec_driver_sql("PRAGMA query_only=ON")
+        write_package(conn, ORIGIN, out, signer=SIGNER, title=TITLE, note=note)
+        conn.exec_driver_sql("PRAGMA query_only=OFF")
+    (tmp_path / "older.zip").write_bytes(out.getvalue())
+    assert verify.verify(tmp_path / "older.zip").size == 5
+
+
 def test_an_empty_log_makes_a_package_too(engine, tmp_path):
     (tmp_path / "empty.zip").write_bytes(bank.package(engine))
     found = verify.verify(tmp_path / "empty.zip")
