@@ -31,7 +31,7 @@ from gateway.settings import Settings
 from gateway.tables import metadata
 from policies import disease, packs
 from policies.disease import DiseaseTree
-from policies.packs import Law
+from policies.rules import Law
 
 #: Legal dates are dates in Shanghai.
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -4,7 +4,7 @@ The rules it keeps: a fact that nobody said and no record holds is left out, so 
 may find (an authority's approval, Chinese standing, CIIO) counts by determination; no
 legal notion is formed here, that is `policies.derived`'s.
 
-    gathered = gather(conn, bank, ask, "pty_shanghai_hospital", as_of=bank.today())
+    gathered = gather(conn, bank, ask, "pty_shanghai_hospital", as_of=bank.today(), now=bank.now())
     decision = pdp.decide(gathered.question, bank.law)
     gathered.cohort.select(decision.selection.strata)
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -76,6 +76,7 @@ class Gathered:
     question: Question
     cohort: Cohort
     facts_version: int
+    gathered_at: datetime
     draws: tuple[Draw, ...]
     group_id: str
     papers: Mapping[str, str]
@@ -89,6 +90,7 @@ def gather(
     requester_party_id: str,
     *,
     as_of: date,
+    now: datetime,
     only: frozenset[str] | None = None,
 ) -> Gathered:
     """Gather the facts of one request as of a Shanghai date; about fifteen statements.
@@ -155,6 +157,7 @@ def gather(
         ),
         cohort=reduced.cohort,
         facts_version=version,
+        gathered_at=now,
         draws=tuple(_draws(chosen.values(), ask, reduced, as_of)),
         group_id=group,
         papers={kind: paper.id for kind, paper in chosen.items() if paper is not None},

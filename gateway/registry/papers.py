@@ -45,6 +45,8 @@ OWNER_CONSENT = "owner_consent"
 MEASURES = ("people", "units")
 #: Kinds that speak of material leaving; their units are drawn only where material does.
 _AT_THE_BORDER = frozenset({"exit", "customs"})
+#: Kinds that may stand for several projects, if they name every party asked for.
+_FOR_PARTIES = frozenset({"standard_contract", "cac_assessment", "pia"})
 #: Kinds that have facts of their own, from flags in their scope.
 _FLAGS = {"ethics": "committee_registered", "filing": "before_start"}
 _SCOPE_LISTS = ("purposes", "types", "parties", "collections", "dataset_sha256", "clauses")
@@ -238,24 +240,39 @@ def draw_for(conn: Connection, quota_id: str, amount: int, *, grant_id: str, now
 
 
 def counting(conn: Connection, fit: Fit, *, bank_party_id: str) -> tuple[Paper, ...]:
-    """All papers that could speak to a question: checked, not void, of this project or of none.
+    """All papers that could speak to a question: checked, not void, and bound to it.
 
-    A paper bound to another project or to collections not asked for never does.
+    Bound is a paper of this project or of a collection asked for, the bank's own preservation
+    licence, and what covers data leaving for exactly these parties. An ethics opinion or approval of
+    another project, or of none, never is.
     """
     p = _PAPER.c
-    holders = sorted(fit.parties | {bank_party_id})
-    return _papers(
+    found = _papers(
         conn,
         p.checked_by.is_not(None),
         p.voided_at.is_(None),
-        sa.or_(p.project_id == fit.project_id, p.project_id.is_(None)),
-        sa.or_(p.collection_id.in_(sorted(fit.collections)), p.collection_id.is_(None)),
         sa.or_(
             p.project_id == fit.project_id,
-            p.collection_id.in_(sorted(fit.collections)),
-            p.holder_id.in_(holders),
+            sa.and_(
+                p.project_id.is_(None),
+                sa.or_(
+                    p.collection_id.in_(sorted(fit.collections)),
+                    p.holder_id.in_(sorted({*fit.parties, bank_party_id})),
+                ),
+            ),
         ),
     )
+    return tuple(paper for paper in found if _is_bound(paper, fit, bank_party_id))
+
+
+def _is_bound(paper: Paper, fit: Fit, bank_party_id: str) -> bool:
+    if paper.kind == "preservation":
+        return paper.holder_id == bank_party_id
+    if paper.collection_id is not None:
+        return paper.collection_id in fit.collections
+    if paper.project_id is not None:
+        return True
+    return paper.kind in _FOR_PARTIES and parties_match(paper, fit) is True
 
 
 def choose(papers: Iterable[Paper], kind: str, fit: Fit) -> Paper | None:
