@@ -50,17 +50,21 @@ class Gate:
     def caller_of(self, credential: str, address: Address | None) -> Caller:
         """Who presents this key, token or session from this address. Raises `ProblemError`."""
         bank = self.bank
+        caller = tokens.remembered(bank, self.verified, credential, address=address)
         seen_at: datetime | None = None
-        with bank.database.read() as conn:
-            if credential.startswith(people.PREFIX):
-                caller, seen_at = people.authenticate_session(conn, bank, credential)
-            elif credential.startswith(api_keys.PREFIX):
-                caller, key = api_keys.verify(
-                    conn, credential, address=address, now=bank.now(), pepper=bank.keys.pepper
-                )
-                seen_at = key.last_used_at
-            else:
-                caller = tokens.authenticate(conn, bank, self.verified, credential, address=address)
+        if caller is None:
+            with bank.database.read() as conn:
+                if credential.startswith(people.PREFIX):
+                    caller, seen_at = people.authenticate_session(conn, bank, credential)
+                elif credential.startswith(api_keys.PREFIX):
+                    caller, key = api_keys.verify(
+                        conn, credential, address=address, now=bank.now(), pepper=bank.keys.pepper
+                    )
+                    seen_at = key.last_used_at
+                else:
+                    caller = tokens.authenticate(
+                        conn, bank, self.verified, credential, address=address
+                    )
         self._touch(caller, seen_at)
         return caller
 

@@ -89,10 +89,6 @@ class _Payload(OAuth2Payload):  # type: ignore[misc]  # Authlib carries no types
     def data(self) -> dict[str, str]:
         return dict(self._form.items)
 
-    @property
-    def datalist(self) -> dict[str, list[str]]:
-        return {name: [value] for name, value in self._form.items}
-
 
 class _Request(OAuth2Request):  # type: ignore[misc]  # Authlib carries no types
     def __init__(self, form: Form) -> None:
@@ -110,16 +106,6 @@ class _Request(OAuth2Request):  # type: ignore[misc]  # Authlib carries no types
 class _Client(ClientMixin):  # type: ignore[misc]  # Authlib carries no types
     def __init__(self, key: Key) -> None:
         self.key = key
-
-    def get_client_id(self) -> str:
-        return self.key.id
-
-    def get_allowed_scope(self, scope: str) -> str:
-        return " ".join(name for name in scope.split() if name in self.key.scopes)
-
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        del endpoint
-        return method in _METHODS
 
     def check_grant_type(self, grant_type: str) -> bool:
         return grant_type == GRANT_TYPE

@@ -19,7 +19,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -148,28 +148,38 @@ def verify(bank: Bank, text: str) -> Claims:
 def authenticate(
     conn: Connection, bank: Bank, verified: Verified, text: str, *, address: Address | None
 ) -> Caller:
-    """Who presents this access token: one select, or none where it was verified a moment ago.
+    """Who presents this access token: one select, and it is remembered for some seconds.
 
     Raises `ProblemError`: `token_invalid`, and as for its key `key_revoked`, `key_expired`,
     `address_refused`.
     """
     now = bank.now()
-    digest = hashlib.sha256(text.encode()).digest()
-    known = verified.get(digest, now)
+    claims = verify(bank, text)
+    key = standing(conn, claims)
+    api_keys.verify_standing(key, address=address, now=now)
+    known = Known(
+        caller=replace(api_keys.caller_of(key), scopes=claims.scopes & key.scopes),
+        key=key,
+        jti=claims.jti,
+        since=now,
+        until=min(now + LIFE, claims.expires_at + LEEWAY, key.expires_at),
+    )
+    verified.put(_digest(text), known)
+    return known.caller
+
+
+def remembered(
+    bank: Bank, verified: Verified, text: str, *, address: Address | None
+) -> Caller | None:
+    """Who presented this access token a moment ago, without asking the database; None: ask it.
+
+    The address is judged each time, for the same token may come from another one: raises
+    `ProblemError` `address_refused`.
+    """
+    now = bank.now()
+    known = verified.get(_digest(text), now)
     if known is None:
-        claims = verify(bank, text)
-        key = standing(conn, claims)
-        known = Known(
-            caller=_caller(claims, key),
-            key=key,
-            jti=claims.jti,
-            since=now,
-            until=min(now + LIFE, claims.expires_at + LEEWAY, key.expires_at),
-        )
-        api_keys.verify_standing(key, address=address, now=now)
-        verified.put(digest, known)
-        return known.caller
-    # The address is judged each time: the same token may come from another one.
+        return None
     api_keys.verify_standing(known.key, address=address, now=now)
     return known.caller
 
@@ -234,16 +244,8 @@ def _signed(
     return jwt.encode(payload, key, ALGORITHM, headers={**header, "kid": thumbprint(key)})
 
 
-def _caller(claims: Claims, key: Key) -> Caller:
-    caller = api_keys.caller_of(key)
-    return Caller(
-        kind="key",
-        id=caller.id,
-        name=caller.name,
-        party_id=caller.party_id,
-        scopes=claims.scopes & caller.scopes,
-        key_id=key.id,
-    )
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _verify_spelling(text: str) -> None:
