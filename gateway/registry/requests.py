@@ -88,14 +88,18 @@ def get(conn: Connection, request_id: str, *, party_id: str | None) -> Request:
 
 
 def listing(
-    conn: Connection, *, party_id: str, limit: int, starting_after: str | None
+    conn: Connection, *, party_id: str | None, limit: int, starting_after: str | None
 ) -> tuple[tuple[Request, ...], bool]:
-    """Newest first, stable under inserts; the flag says whether more follow."""
+    """Newest first, stable under inserts; the flag says whether more follow.
+
+    `party_id` None is every organisation's, for the bank's own people.
+    """
     query = sa.select(_requests, _versions.c.body).join(
         _versions,
         sa.and_(_versions.c.request_id == _requests.c.id, _versions.c.n == _requests.c.version),
     )
-    query = query.where(_requests.c.party_id == party_id)
+    if party_id is not None:
+        query = query.where(_requests.c.party_id == party_id)
     if starting_after is not None:
         after = get(conn, starting_after, party_id=party_id)
         query = query.where(

@@ -1,0 +1,124 @@
+"""Example bodies of the contract; a test sends each to the demo world.
+
+`{name}` stands for the id the demo world gives that name (`tests/openapi`); in the committed contract
+it is replaced by that very id, for the demo's ids are fixed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+#: A digest that is plainly made up.
+DIGEST: Final = "0" * 63 + "1"
+
+ASK: Final[dict[str, Any]] = {
+    "project": "{project}",
+    "recipient": "{party}",
+    "sponsor": "none",
+    "beneficiary": "none",
+    "host": {"operator": "{party}", "place": "CN"},
+    "users": [{"researcher": "{researcher}", "access_country": "CN"}],
+    "outputs": ["individual"],
+    "purpose": {
+        "research": "health",
+        "text": "外周血细胞表型与淋巴瘤预后的关系",
+        "commercial": False,
+        "genetic": False,
+        "publication_planned": True,
+        "collaborators": [],
+    },
+    "items": {"kinds": ["plasma"], "cohort": {"collections": ["{collection}"]}, "units_each": 1},
+    "price": {"price_fen": 50000, "cost_fen": 50000, "cost_documented": True},
+    "leftover": "destroy",
+    "material_exits": False,
+    "extracts_nucleic_acid": False,
+    "pi_form": "deidentified",
+}
+
+PAPER: Final[dict[str, Any]] = {
+    "kind": "ethics",
+    "number": "虚构伦审〔2026〕001号",
+    "issuer": "虚构医学伦理委员会",
+    "holder": "{party}",
+    "project": "{project}",
+    "valid_from": "2026-01-01",
+    "valid_to": "2030-12-31",
+    "scope": {"purposes": ["health"], "committee_registered": True},
+    "document_sha256": DIGEST,
+}
+
+DETERMINATION: Final[dict[str, Any]] = {
+    "subject": "{hk_subsidiary}",
+    "finding": "party_chinese",
+    "value": True,
+    "reason": "经核对股权登记与章程,该公司由内地集团实际控制,依据《人类遗传资源管理条例实施细则》认定为中方单位。",
+    "evidence_sha256": DIGEST,
+}
+
+MAPPING: Final[dict[str, Any]] = {
+    "always": {
+        "permissions": ["DUO:0000006"],
+        "told": ["purpose", "use", "health_effect", "privacy", "voluntary", "withdrawal"],
+    },
+    "ticks": {},
+}
+
+PARTY: Final[dict[str, Any]] = {
+    "name_zh": "虚构生物科技有限公司",
+    "name_en": "Invented Biotech Co., Ltd.",
+    "country": "CN",
+    "legal_person": True,
+    "not_for_profit": False,
+}
+
+EDGE: Final[dict[str, Any]] = {
+    "owner": "{foreign_university}",
+    "owned": "{party}",
+    "share": "1/4",
+    "valid_from": "2026-01-01",
+    "evidence": "虚构的股东名册第3页",
+}
+
+PROJECT: Final[dict[str, Any]] = {
+    "party": "{party}",
+    "title": "淋巴瘤血浆标志物研究(虚构)",
+    "chinese_participation": True,
+}
+
+RESEARCHER: Final[dict[str, Any]] = {
+    "employer": "{party}",
+    "name": "张虚构",
+    "nationality": "CN",
+}
+
+KEY: Final[dict[str, Any]] = {
+    "party": "{party}",
+    "label": "流水线",
+    "scopes": ["samples:query", "requests:read"],
+    "expires_at": "2027-06-30T00:00:00Z",
+}
+
+PERSON: Final[dict[str, Any]] = {
+    "login": "li.xugou",
+    "name": "李虚构",
+    "party": "{bank}",
+    "roles": ["officer"],
+    "password": "correct horse battery staple",
+}
+
+SESSION: Final[dict[str, Any]] = {
+    "login": "{officer_login}",
+    "password": "{officer_password}",
+    "code": "{officer_code}",
+}
+
+HANDOVER: Final[dict[str, Any]] = {
+    "how": "courier",
+    "tubes": ["{tube}"],
+    "files": {},
+}
+
+RECEIPT: Final[dict[str, Any]] = {
+    "manifest_sha256": "{manifest_sha256}",
+    "statement": "已收到清单所列样本,包装完好。",
+}

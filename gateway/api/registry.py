@@ -1,0 +1,587 @@
+"""What officers call to keep the registers: parties and control, papers, forms, findings, studies.
+
+What counts in a decision needs two people: one records or proposes, another checks or confirms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from gateway import pep
+from gateway.api import examples, reads
+from gateway.api.bodies import (
+    ACCEPTS_JSON,
+    After,
+    Body,
+    IdempotencyKey,
+    Limit,
+    OpenBank,
+    answered,
+    rendered,
+    reply,
+    sent,
+)
+from gateway.api.operation import Answer, operation
+from gateway.api.registry_views import determination, edge, form, mapping, paper, party
+from gateway.api.schemas.parts import Page
+from gateway.api.schemas.registry import (
+    AskedDetermination,
+    AskedEdge,
+    AskedMapping,
+    AskedPaper,
+    AskedParty,
+    AskedProject,
+    AskedResearcher,
+    AskedVoid,
+    DeterminationOut,
+    EdgeOut,
+    FormOut,
+    MappingOut,
+    PaperOut,
+    PartyOut,
+    Registered,
+)
+from gateway.bank import Bank
+from gateway.identity.caller import Caller, require
+from gateway.registry import consents, determinations, papers, parties, studies
+from gateway.replies import Rendered
+from gateway.tables import new_id
+
+T = TypeVar("T")
+
+router = APIRouter(tags=["registry"], dependencies=[ACCEPTS_JSON])
+
+Reading = Annotated[Caller, Depends(require("registry:read"))]
+Writing = Annotated[Caller, Depends(require("registry:write"))]
+Wanted = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.:-]{1,80}$")]
+
+_PAPER = Answer(model=PaperOut, says="The paper")
+_FINDING = Answer(model=DeterminationOut, says="The determination")
+_MAPPING = Answer(model=MappingOut, says="The mapping")
+_NEW = Answer(model=Registered, says="Its id")
+
+
+async def _recorded(
+    request: Request,
+    bank: Bank,
+    caller: Caller,
+    key: str | None,
+    kind: str,
+    part: Callable[[Connection], T],
+    subjects: Callable[[T], Mapping[str, str]],
+    render: Callable[[T], Rendered],
+) -> Response:
+    how = await reply(request, caller, key, render)
+    return sent(await pep.record_event(bank, caller, kind, part, subjects=subjects, reply=how))
+
+
+def _registered(name: str) -> Rendered:
+    return rendered(Registered(id=name), 201)
+
+
+# --- papers ---------------------------------------------------------------------------------------
+
+
+@operation(
+    summary="Record a paper",
+    purpose="Licence, approval, filing, certificate, report, receipt, ethics opinion, agreement. It "
+    "counts when another person has checked it.",
+    answers={201: _PAPER},
+    errors=("not_found",),
+    example=examples.PAPER,
+)
+@router.post("/v1/papers")
+async def record_paper(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    asked: Annotated[AskedPaper, Depends(Body(AskedPaper))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with the paper, not yet checked."""
+    draft = papers.PaperDraft(
+        kind=asked.kind,
+        number=asked.number,
+        issuer=asked.issuer,
+        holder_id=asked.holder,
+        valid_from=asked.valid_from,
+        document_sha256=asked.document_sha256,
+        valid_to=asked.valid_to,
+        open_ended=asked.open_ended,
+        project_id=asked.project,
+        collection_id=asked.collection,
+        scope=asked.scope.model_dump(exclude_none=True),
+        quotas=asked.quotas.model_dump(exclude_none=True),
+    )
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "paper.recorded",
+        lambda conn: papers.record(conn, draft, person_id=caller.id, now=bank.now()),
+        lambda made: {"paper": made.id, "kind": made.kind},
+        lambda made: rendered(paper(made), 201),
+    )
+
+
+@operation(
+    summary="Check a paper",
+    purpose="The second person's word: from here on it counts in every decision.",
+    answers={200: _PAPER},
+    errors=("not_found", "same_person", "already_done", "state_conflict"),
+    fill={"paper_id": "{unchecked_paper}"},
+)
+@router.post("/v1/papers/{paper_id}:check")
+async def check_paper(
+    request: Request, bank: OpenBank, caller: Writing, paper_id: str, key: IdempotencyKey = None
+) -> Response:
+    """The paper, checked."""
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "paper.checked",
+        lambda conn: papers.check(conn, paper_id, person_id=caller.id, now=bank.now()),
+        lambda made: {"paper": made.id, "kind": made.kind},
+        lambda made: rendered(paper(made)),
+    )
+
+
+@operation(
+    summary="Void a paper",
+    purpose="It counts no more, from now on; the reason stays with it.",
+    answers={200: _PAPER},
+    errors=("not_found", "already_done"),
+    example={"reason": "批件登记有误,编号与原件不符,应重新登记。特此作废。"},
+    fill={"paper_id": "{unchecked_paper}"},
+)
+@router.post("/v1/papers/{paper_id}:void")
+async def void_paper(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    paper_id: str,
+    asked: Annotated[AskedVoid, Depends(Body(AskedVoid))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """The paper, void."""
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "paper.voided",
+        lambda conn: papers.void(conn, paper_id, reason=asked.reason, now=bank.now()),
+        lambda made: {"paper": made.id, "kind": made.kind},
+        lambda made: rendered(paper(made)),
+    )
+
+
+@operation(
+    summary="Papers",
+    purpose="Of a project, of a holder, or all; oldest first, unchecked and void ones included.",
+    answers={200: Answer(model=Page[PaperOut], says="Some papers")},
+)
+@router.get("/v1/papers")
+def list_papers(
+    bank: OpenBank,
+    _: Reading,
+    project: Wanted = None,
+    holder: Wanted = None,
+    limit: Limit = 20,
+    after: After = None,
+) -> Response:
+    """One page of papers."""
+    with bank.database.read() as conn:
+        rows = papers.listed(conn, project_id=project, holder_id=holder)
+    seen = next((at for at, row in enumerate(rows, 1) if row.id == after), 0)
+    page = rows[seen : seen + limit]
+    more = len(rows) > seen + limit
+    return answered(Page[PaperOut](data=[paper(row) for row in page], has_more=more))
+
+
+# --- determinations -------------------------------------------------------------------------------
+
+
+@operation(
+    summary="Propose a determination",
+    purpose="What no paper says and no machine may judge, with reason and evidence: the first of two.",
+    answers={201: _FINDING},
+    errors=("not_found", "unknown_term"),
+    example=examples.DETERMINATION,
+)
+@router.post("/v1/determinations")
+async def propose_determination(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    asked: Annotated[AskedDetermination, Depends(Body(AskedDetermination))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with the determination, not yet confirmed."""
+
+    def propose(conn: Connection) -> determinations.Determined:
+        return determinations.propose(
+            conn,
+            subject_id=asked.subject,
+            finding=asked.finding,
+            value=asked.value,
+            reason=asked.reason,
+            evidence_sha256=asked.evidence_sha256,
+            expires_on=asked.expires_on,
+            person_id=caller.id,
+            now=bank.now(),
+        )
+
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "determination.proposed",
+        propose,
+        _of_finding,
+        lambda made: rendered(determination(made), 201),
+    )
+
+
+@operation(
+    summary="Confirm a determination",
+    purpose="The second person's word: from here on it is a fact in every decision.",
+    answers={200: _FINDING},
+    errors=("not_found", "same_person", "already_done", "state_conflict"),
+    fill={"determination_id": "{proposed_determination}"},
+)
+@router.post("/v1/determinations/{determination_id}:confirm")
+async def confirm_determination(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    determination_id: str,
+    key: IdempotencyKey = None,
+) -> Response:
+    """The determination, confirmed."""
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "determination.confirmed",
+        lambda conn: determinations.confirm(
+            conn, determination_id, person_id=caller.id, now=bank.now()
+        ),
+        _of_finding,
+        lambda made: rendered(determination(made)),
+    )
+
+
+@operation(
+    summary="Determinations about a subject",
+    purpose="Oldest first, unconfirmed and revoked ones included.",
+    answers={200: Answer(model=Page[DeterminationOut], says="All of them")},
+)
+@router.get("/v1/determinations")
+def list_determinations(
+    bank: OpenBank,
+    _: Reading,
+    subject: Annotated[
+        str, Query(pattern=r"^[A-Za-z0-9_.:-]{1,80}$", examples=["{hk_subsidiary}"])
+    ],
+) -> Response:
+    """Everything ever found about a party, form, collection or project."""
+    with bank.database.read() as conn:
+        found = determinations.about(conn, subject)
+    data = [determination(one) for one in found]
+    return answered(Page[DeterminationOut](data=data, has_more=False))
+
+
+def _of_finding(made: determinations.Determined) -> dict[str, str]:
+    return {"determination": made.id, "subject": made.subject_id, "finding": made.finding}
+
+
+# --- forms ----------------------------------------------------------------------------------------
+
+
+@operation(
+    summary="Consent forms",
+    purpose="By id, with the ticks found on each and whether two people have signed what they mean.",
+    answers={200: Answer(model=Page[FormOut], says="Some forms")},
+)
+@router.get("/v1/forms")
+def list_forms(bank: OpenBank, _: Reading, limit: Limit = 20, after: After = None) -> Response:
+    """One page of forms."""
+    with bank.database.read() as conn:
+        rows, more = reads.forms(conn, limit=limit, starting_after=after)
+    return answered(Page[FormOut](data=[form(*row) for row in rows], has_more=more))
+
+
+@operation(
+    summary="Propose what a form's ticks mean",
+    purpose="DUO terms, the six statutory items and our own terms: the first of two signatures.",
+    answers={201: _MAPPING},
+    errors=("not_found", "unknown_term"),
+    example=examples.MAPPING,
+    fill={"form_id": "{old_form}"},
+)
+@router.post("/v1/forms/{form_id}/mappings")
+async def propose_mapping(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    form_id: str,
+    asked: Annotated[AskedMapping, Depends(Body(AskedMapping))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with the mapping, not yet confirmed."""
+    said = asked.model_dump(exclude_unset=True)
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "mapping.proposed",
+        lambda conn: consents.propose_mapping(
+            conn, form_id, said, person_id=caller.id, now=bank.now()
+        ),
+        _of_mapping,
+        lambda made: rendered(mapping(made), 201),
+    )
+
+
+@operation(
+    summary="Confirm a mapping",
+    purpose="The second signature: from here on the form means this, for every donor who signed it.",
+    answers={200: _MAPPING},
+    errors=("not_found", "same_person", "already_done"),
+    fill={"mapping_id": "{proposed_mapping}"},
+)
+@router.post("/v1/form-mappings/{mapping_id}:confirm")
+async def confirm_mapping(
+    request: Request, bank: OpenBank, caller: Writing, mapping_id: str, key: IdempotencyKey = None
+) -> Response:
+    """The mapping, confirmed."""
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "mapping.confirmed",
+        lambda conn: consents.confirm_mapping(
+            conn, mapping_id, person_id=caller.id, now=bank.now()
+        ),
+        _of_mapping,
+        lambda made: rendered(mapping(made)),
+    )
+
+
+@operation(
+    summary="One mapping",
+    purpose="What the second person reads before confirming.",
+    answers={200: _MAPPING},
+    errors=("not_found",),
+    fill={"mapping_id": "{proposed_mapping}"},
+)
+@router.get("/v1/form-mappings/{mapping_id}")
+def read_mapping(bank: OpenBank, _: Reading, mapping_id: str) -> Response:
+    """The mapping as proposed or confirmed."""
+    with bank.database.read() as conn:
+        return answered(mapping(consents.read_mapping(conn, mapping_id)))
+
+
+def _of_mapping(made: consents.Mapped) -> dict[str, str]:
+    return {"mapping": made.id, "form": made.form_id}
+
+
+# --- parties, control, studies --------------------------------------------------------------------
+
+
+@operation(
+    summary="Register a party",
+    purpose="An organisation or person that may ask, receive, pay, host or own.",
+    answers={201: _NEW},
+    errors=("already_done",),
+    example=examples.PARTY,
+)
+@router.post("/v1/parties")
+async def add_party(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    asked: Annotated[AskedParty, Depends(Body(AskedParty))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with its id."""
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "party.registered",
+        lambda conn: parties.add_party(
+            conn, party_id=new_id("pty"), now=bank.now(), **_members(asked)
+        ),
+        lambda name: {"party": name},
+        _registered,
+    )
+
+
+@operation(
+    summary="Parties",
+    purpose="By id.",
+    answers={200: Answer(model=Page[PartyOut], says="Some parties")},
+)
+@router.get("/v1/parties")
+def list_parties(bank: OpenBank, _: Reading, limit: Limit = 20, after: After = None) -> Response:
+    """One page of parties."""
+    with bank.database.read() as conn:
+        rows, more = reads.parties(conn, limit=limit, starting_after=after)
+    return answered(Page[PartyOut](data=[party(row) for row in rows], has_more=more))
+
+
+@operation(
+    summary="Record who holds or steers whom",
+    purpose="One control edge with exact shares; what it makes foreign, decisions say from then on.",
+    answers={201: _NEW},
+    errors=("not_found",),
+    example=examples.EDGE,
+)
+@router.post("/v1/control-edges")
+async def add_edge(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    asked: Annotated[AskedEdge, Depends(Body(AskedEdge))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with its id."""
+
+    def add(conn: Connection) -> str:
+        return parties.add_edge(
+            conn,
+            owner_id=asked.owner,
+            owned_id=asked.owned,
+            share=Fraction(asked.share),
+            votes=None if asked.votes is None else Fraction(asked.votes),
+            contract_control=asked.contract_control,
+            influence=asked.influence,
+            valid_from=asked.valid_from,
+            valid_to=asked.valid_to,
+            evidence=asked.evidence,
+        )
+
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "control_edge.recorded",
+        add,
+        lambda name: {"edge": name, "owner": asked.owner, "owned": asked.owned},
+        _registered,
+    )
+
+
+@operation(
+    summary="Control edges",
+    purpose="By id: those above and below one party, or all.",
+    answers={200: Answer(model=Page[EdgeOut], says="Some edges")},
+)
+@router.get("/v1/control-edges")
+def list_edges(
+    bank: OpenBank, _: Reading, party: Wanted = None, limit: Limit = 20, after: After = None
+) -> Response:
+    """One page of edges."""
+    with bank.database.read() as conn:
+        rows, more = reads.edges(conn, party_id=party, limit=limit, starting_after=after)
+    return answered(Page[EdgeOut](data=[edge(row) for row in rows], has_more=more))
+
+
+@operation(
+    summary="Register a project",
+    purpose="A study of one organisation; requests name it.",
+    answers={201: _NEW},
+    errors=("not_found",),
+    example=examples.PROJECT,
+)
+@router.post("/v1/projects")
+async def add_project(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    asked: Annotated[AskedProject, Depends(Body(AskedProject))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with its id."""
+
+    def add(conn: Connection) -> str:
+        return studies.add_project(
+            conn,
+            party_id=asked.party,
+            title=asked.title,
+            chinese_partner_id=asked.chinese_partner,
+            chinese_participation=asked.chinese_participation,
+            records_open_and_backed_up=asked.records_open_and_backed_up,
+            now=bank.now(),
+        )
+
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "project.registered",
+        add,
+        lambda name: {"project": name, "party": asked.party},
+        _registered,
+    )
+
+
+@operation(
+    summary="Register a researcher",
+    purpose="A person who would use what is released, with employer and nationality.",
+    answers={201: _NEW},
+    errors=("not_found",),
+    example=examples.RESEARCHER,
+)
+@router.post("/v1/researchers")
+async def add_researcher(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    asked: Annotated[AskedResearcher, Depends(Body(AskedResearcher))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with their id."""
+
+    def add(conn: Connection) -> str:
+        return studies.add_researcher(
+            conn,
+            employer_id=asked.employer,
+            name=asked.name,
+            nationality=asked.nationality,
+            individual_capacity=asked.individual_capacity,
+            now=bank.now(),
+        )
+
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "researcher.registered",
+        add,
+        lambda name: {"researcher": name, "party": asked.employer},
+        _registered,
+    )
+
+
+def _members(asked: AskedParty) -> dict[str, Any]:
+    return {name: getattr(asked, name) for name in AskedParty.model_fields}

@@ -1,0 +1,148 @@
+"""What officers send and get in the review queue and with donors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gateway.api.schemas.decision import DecisionOut
+from gateway.api.schemas.parts import Asked, Id, Instant, Sha256, Shape
+from gateway.review.workflow import Command, Recommendation
+
+Text = Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class AskedSession(Asked):
+    """Both factors."""
+
+    login: Annotated[str, Field(min_length=1, max_length=64)]
+    password: Annotated[str, Field(min_length=1, max_length=128)]
+    code: Annotated[str, Field(pattern=r"^[0-9]{6}$", description="from the code generator")]
+
+
+class SessionOut(Shape):
+    """A session; `token` is shown here and nowhere else."""
+
+    object: Literal["session"] = "session"
+    id: str
+    token: str
+    person: str
+    roles: list[str]
+    expires_at: Instant
+
+
+class AskedCommand(Asked):
+    """One command on a case. What a command needs beside its name, `workflow.yaml` says.
+
+    `dispositions`: for each open finding of a referred request, by rule id, the officer's reason.
+    """
+
+    command: Literal["recommend", "concur", "return", "redecide"]
+    reason: Annotated[str, Field(max_length=4000)] = ""
+    recommendation: Literal["approve", "reject"] | None = None
+    dispositions: dict[str, Text] = Field(default_factory=dict, max_length=200)
+
+    def named(self) -> tuple[Command, Recommendation | None]:
+        """Command and recommendation as the review room names them."""
+        wanted = Recommendation(self.recommendation) if self.recommendation else None
+        return Command(self.command), wanted
+
+
+class CaseLineOut(Shape):
+    """One line of the queue."""
+
+    id: str
+    request: str
+    decision: str
+    state: str
+    revision: int
+    opened_at: Instant
+    updated_at: Instant
+
+
+class EventOut(Shape):
+    """What happened to a case; `leaf_index` is its place in the log."""
+
+    n: int
+    event: str
+    from_state: str | None
+    to_state: str
+    person: str | None
+    reason: str
+    data: dict[str, Any]
+    leaf_index: int | None
+    at: Instant
+
+
+class CaseOut(CaseLineOut):
+    """One case: its history, what can be done now, what must be disposed of, the decision."""
+
+    object: Literal["case"] = "case"
+    commands: list[str] = Field(description="what the state allows, whoever may ask it")
+    dispose: list[str] = Field(description="rules that need a reason each before approving")
+    blocked: list[str] = Field(description="rules no officer can pass")
+    events: list[EventOut]
+    evaluation: DecisionOut
+
+
+class CommandOut(Shape):
+    """What a command did."""
+
+    object: Literal["case_event"] = "case_event"
+    case: str
+    state: str
+    event: str
+    revision: int
+    leaf_index: int
+    grant: str | None
+    evaluation: DecisionOut | None
+
+
+class AskedWithdrawal(Asked):
+    """A donor takes consent back: from everything, one study, data, material or contact."""
+
+    scope: Literal["everything", "study", "data", "material", "contact"]
+    project: Id | None = Field(default=None, description="with scope `study`, and only then")
+    effective_at: Instant | None = Field(
+        default=None, description="when the donor said so; now if left out, never later"
+    )
+    channel: Annotated[str, Field(min_length=1, max_length=200, examples=["书面", "电话"])]
+
+
+class TouchedOut(Shape):
+    """A live grant the withdrawal cuts down: how many of its items go, how many are left."""
+
+    grant: str
+    party: str
+    project: str
+    items: int
+    left: int
+
+
+class ReceiverOut(Shape):
+    """Who already received something of this donor and must be told."""
+
+    release: str
+    party: str
+
+
+class WithdrawalOut(Shape):
+    """What a withdrawal reaches, or for a preview would reach (then without id and leaf)."""
+
+    object: Literal["withdrawal"] = "withdrawal"
+    id: str | None
+    leaf_index: int | None
+    grants: list[TouchedOut]
+    receivers: list[ReceiverOut]
+
+
+class AskedHandover(Asked):
+    """What was scanned as it left: the bank's tube codes, and for each data item its SHA-256.
+
+    Everything the release names and nothing else; a difference is refused, place by place.
+    """
+
+    how: Literal["courier", "picked_up", "encrypted_disk", "encrypted_transfer", "secure_workspace"]
+    tubes: list[Id] = Field(default_factory=list, max_length=100_000)
+    files: dict[Id, Sha256] = Field(default_factory=dict, max_length=100_000)

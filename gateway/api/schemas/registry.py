@@ -1,0 +1,276 @@
+"""What officers send to and read from the registers: parties, papers, forms, findings."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gateway.api.schemas.parts import Asked, Id, Instant, Reason, Sha256, Shape, Words
+from gateway.registry.ask import Country, Day
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Share = Annotated[str, Field(pattern=r"^[0-9]{1,18}/[1-9][0-9]{0,17}$", examples=["1/2"])]
+Total = Annotated[int, Field(ge=0, le=10**12)]
+
+PaperKind = Literal[
+    "preservation",
+    "cooperation",
+    "filing",
+    "exit",
+    "prior_report",
+    "backup",
+    "security_review",
+    "ethics",
+    "standard_contract",
+    "cac_assessment",
+    "pia",
+    "customs",
+    "deposit",
+    "owner_consent",
+]
+
+
+class PaperScope(Asked):
+    """What a paper is good for; what it does not state is left out, and so unknown."""
+
+    purposes: list[Name] | None = Field(default=None, max_length=100)
+    types: list[Name] | None = Field(default=None, max_length=100)
+    parties: list[Id] | None = Field(default=None, max_length=100)
+    collections: list[Id] | None = Field(default=None, max_length=500)
+    dataset_sha256: list[Sha256] | None = Field(default=None, max_length=1000)
+    clauses: list[Name] | None = Field(default=None, max_length=100)
+    committee_registered: bool | None = None
+    before_start: bool | None = None
+
+
+class PaperQuotas(Asked):
+    """How much a paper allows."""
+
+    people: Total | None = None
+    units: Total | None = None
+
+
+class AskedPaper(Asked):
+    """A paper as its first person records it; it counts when a second has checked it."""
+
+    kind: PaperKind
+    number: Name
+    issuer: Name
+    holder: Id
+    valid_from: Day
+    valid_to: Day | None = None
+    open_ended: bool = False
+    project: Id | None = None
+    collection: Id | None = None
+    scope: PaperScope = PaperScope()
+    quotas: PaperQuotas = PaperQuotas()
+    document_sha256: Sha256
+
+
+class QuotaOut(Shape):
+    """One quota of a paper."""
+
+    measure: str
+    total: int
+    used: int
+
+
+class PaperOut(Shape):
+    """A paper as it stands."""
+
+    object: Literal["paper"] = "paper"
+    id: str
+    kind: str
+    number: str
+    issuer: str
+    holder: str
+    project: str | None
+    collection: str | None
+    valid_from: date
+    valid_to: date | None
+    open_ended: bool
+    scope: dict[str, Any]
+    quotas: list[QuotaOut]
+    document_sha256: str
+    recorded_by: str
+    recorded_at: Instant
+    checked_by: str | None
+    checked_at: Instant | None
+    voided_at: Instant | None
+    void_reason: str
+
+
+class AskedVoid(Asked):
+    """Why a paper counts no more."""
+
+    reason: Reason
+
+
+class AskedDetermination(Asked):
+    """An officers' finding, as the first of two proposes it."""
+
+    subject: Id
+    finding: Literal[
+        "party_chinese",
+        "form_adequate",
+        "source_lawful",
+        "origin_abroad",
+        "ciio",
+        "important_data",
+        "harm",
+        "security",
+        "prc_authority_approval",
+        "produced_in_cooperation",
+    ]
+    value: bool
+    reason: Reason
+    evidence_sha256: Sha256
+    expires_on: Day | None = None
+
+
+class DeterminationOut(Shape):
+    """A finding as it stands; it counts once confirmed, until revoked or expired."""
+
+    object: Literal["determination"] = "determination"
+    id: str
+    subject_kind: str
+    subject: str
+    finding: str
+    value: bool
+    reason: str
+    evidence_sha256: str
+    expires_on: date | None
+    proposed_by: str
+    proposed_at: Instant
+    confirmed_by: str | None
+    confirmed_at: Instant | None
+    revoked_at: Instant | None
+
+
+class AskedMapping(Asked):
+    """What a form's ticks mean: `always`, and per tick; codes, items and terms are checked."""
+
+    always: dict[str, Any] = Field(default_factory=dict)
+    ticks: dict[str, dict[str, Any]] = Field(default_factory=dict, max_length=200)
+
+
+class MappingOut(Shape):
+    """A proposed or confirmed reading of a form."""
+
+    object: Literal["form_mapping"] = "form_mapping"
+    id: str
+    form: str
+    mapping: dict[str, Any]
+    proposed_by: str
+    proposed_at: Instant
+    confirmed_by: str | None
+    confirmed_at: Instant | None
+
+
+class FormOut(Shape):
+    """A consent form; `mapped` when two people have signed what its ticks mean."""
+
+    id: str
+    collection: str
+    version: str
+    title: str
+    ethics_paper: str | None
+    valid_from: date
+    valid_to: date | None
+    text_sha256: str
+    mapped: bool
+    ticks: list[str] = Field(description="every tick found on it")
+
+
+class AskedParty(Asked):
+    """An organisation or person; what is left out is unknown, never no."""
+
+    name_zh: Name
+    name_en: Name
+    country: Country
+    registration: Annotated[str, Field(max_length=200)] = ""
+    individual: bool = False
+    legal_person: bool | None = None
+    not_for_profit: bool | None = None
+    hkmo_entity: bool = False
+    mainland_controlled: bool | None = None
+    banned_until: Day | None = None
+    ban_checked: bool = False
+    credit_flag: bool = False
+
+
+class PartyOut(Shape):
+    """A party as registered."""
+
+    object: Literal["party"] = "party"
+    id: str
+    name: Words
+    country: str
+    registration: str
+    individual: bool
+    legal_person: bool | None
+    not_for_profit: bool | None
+    hkmo_entity: bool
+    mainland_controlled: bool | None
+    banned_until: date | None
+    ban_checked: bool
+    credit_flag: bool
+    invented: bool
+    created_at: Instant
+
+
+class AskedEdge(Asked):
+    """Who holds or steers whom, in exact shares."""
+
+    owner: Id
+    owned: Id
+    share: Share
+    votes: Share | None = None
+    contract_control: bool = False
+    influence: Literal["none", "major", "dominant"] = "none"
+    valid_from: Day
+    valid_to: Day | None = None
+    evidence: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class EdgeOut(Shape):
+    """One holding of one party in another."""
+
+    object: Literal["control_edge"] = "control_edge"
+    id: str
+    owner: str
+    owned: str
+    share: str
+    votes: str
+    contract_control: bool
+    influence: str
+    valid_from: date
+    valid_to: date | None
+    evidence: str
+
+
+class AskedProject(Asked):
+    """A study of one party."""
+
+    party: Id
+    title: Name
+    chinese_partner: Id | None = None
+    chinese_participation: bool | None = None
+    records_open_and_backed_up: bool | None = None
+
+
+class AskedResearcher(Asked):
+    """A person who would use what is released."""
+
+    employer: Id
+    name: Name
+    nationality: Country
+    individual_capacity: bool = False
+
+
+class Registered(Shape):
+    """The id of what was registered."""
+
+    id: str
