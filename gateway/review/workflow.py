@@ -16,9 +16,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, cast
 
-from cerberus import Validator
-
 from gateway.errors import SettingsError
+from policies.shapes import shape_mistakes
 from policies.strict import StrictError, load
 
 FILE = "gateway/review/workflow.yaml"
@@ -134,8 +133,8 @@ _SAYS = {
     "type": "dict",
     "required": True,
     "schema": {
-        "zh": {"type": "string", "required": True, "minlength": 1},
-        "en": {"type": "string", "required": True, "minlength": 1},
+        "zh": {"type": "string", "required": True, "empty": False},
+        "en": {"type": "string", "required": True, "empty": False},
     },
 }
 
@@ -168,7 +167,7 @@ _SHAPE: dict[str, Any] = {
         "schema": {
             "type": "dict",
             "schema": {
-                "id": {"type": "string", "required": True, "regex": "[a-z_]+"},
+                "id": {"type": "string", "required": True, "regex": r"[a-z_]+\Z"},
                 "says": _SAYS,
                 "turn": {"type": "string", "required": True},
                 "effect": {"type": "string", "allowed": [str(one) for one in Effect]},
@@ -186,7 +185,7 @@ _SHAPE: dict[str, Any] = {
                             "says": _SAYS,
                             "by": _names(Role),
                             "to": {"type": "string", "required": True},
-                            "event": {"type": "string", "required": True, "regex": "[a-z_]+"},
+                            "event": {"type": "string", "required": True, "regex": r"[a-z_]+\Z"},
                             "needs": _names(Needs, required=False),
                             "guards": _names(Guard),
                             "reason_least": {"type": "integer", "min": 1, "max": 1000},
@@ -208,16 +207,15 @@ def shipped() -> Workflow:
 def parse(content: bytes, file: str) -> Workflow:
     """Read and check one workflow file; raises `SettingsError` with file, key and reason."""
     try:
-        data = load(content, file).data
+        read = load(content, file)
     except StrictError as error:
         raise SettingsError(str(error)) from error
-    if not isinstance(data, dict):
-        raise SettingsError(f"{file}: the file must hold a mapping")
-    validator = Validator(_SHAPE)
-    if not validator.validate(data):
-        raise SettingsError(f"{file}: {_first_error(validator.errors)}")
-    workflow = _build(cast("dict[str, Any]", data), hashlib.sha256(content).hexdigest())
-    _verify(workflow, cast("list[dict[str, Any]]", data["states"]), file)
+    wrong = shape_mistakes(read, _SHAPE)
+    if wrong:
+        raise SettingsError("; ".join(map(str, wrong)))
+    data = cast("dict[str, Any]", read.data)
+    workflow = _build(data, hashlib.sha256(content).hexdigest())
+    _verify(workflow, data["states"], file)
     return workflow
 
 
@@ -299,15 +297,3 @@ def _step_mistakes(workflow: Workflow, key: str, step: Step) -> Iterator[tuple[s
         yield key, f"what approves needs an officer and the guards {', '.join(sorted(needed))}"
     if (Needs.REASON in step.needs) != (step.reason_least > 0):
         yield key, "a reason that is needed has a least length, and no other has"
-
-
-def _first_error(errors: Mapping[str, Any]) -> str:
-    """The first of Cerberus' nested errors as `key.key: reason`."""
-    path, here = [], cast("Any", errors)
-    while isinstance(here, Mapping):
-        key = min(here, key=str)
-        path.append(str(key))
-        here = here[key]
-        while isinstance(here, list):
-            here = here[-1]
-    return f"{'.'.join(path)}: {here}"
