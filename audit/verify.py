@@ -343,13 +343,14 @@ class Zip:
         for row in rows:
             bomb = row.file_size > RATIO_FREE and row.file_size > MAX_RATIO * row.compress_size
             plain = row.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-            if bomb or not plain or row.flag_bits & 1:
+            # Cut off at its front, a zip places members before its own first byte.
+            if bomb or not plain or row.flag_bits & 1 or row.header_offset < 0:
                 raise RefusedError(
                     "member-form",
                     Words(
-                        zh=f"{row.filename}：压缩方式或压缩比不正常（可能是压缩炸弹），拒绝读取。",
-                        en=f"{row.filename}: encrypted, packed in an unknown way or far too "
-                        "tightly (a bomb?), so it is not read",
+                        zh=f"{row.filename}：压缩方式、压缩比或位置不正常（可能是压缩炸弹或已损坏），拒绝读取。",
+                        en=f"{row.filename}: encrypted, misplaced, packed in an unknown way or far "
+                        "too tightly (a bomb?), so it is not read",
                     ),
                     member=row.filename,
                 )

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.leaf import Draft, LeafError, LeafTooLargeError, canonical, commitment, rfc3339, seal
@@ -146,11 +146,13 @@ trees = st.recursive(
     | st.booleans()
     | st.integers(1 - 2**53, 2**53 - 1)
     | st.text(st.characters(exclude_categories=("Cs",))),
-    lambda inner: st.lists(inner) | st.dictionaries(ascii_names, inner),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(ascii_names, inner, max_size=5),
+    max_leaves=20,
 )
 
 
 @given(trees)
+@settings(deadline=None)
 def test_canonical_bytes_read_back_and_are_canonical_again(value):
     data = canonical(value)
     assert b"\n" not in data

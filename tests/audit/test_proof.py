@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.merkle import ProofError, leaf_hash, node_hash
@@ -81,6 +81,7 @@ def test_a_malformed_proof_is_refused(why, text):
     hashes=st.lists(st.binary(min_size=32, max_size=32), max_size=63),
     extra=st.binary(max_size=100),
 )
+@settings(deadline=None)
 def test_proofs_go_to_and_fro(index, hashes, extra):
     proof = TlogProof(index=index, hashes=tuple(hashes), checkpoint=b"o\n1\nx\n\n", extra=extra)
     assert TlogProof.from_bytes(proof.to_bytes()) == proof

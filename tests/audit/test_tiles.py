@@ -28,6 +28,7 @@ def test_paths_go_to_and_fro(path, tile):
     st.integers(0, 2**63 - 1),
     st.integers(1, 256),
 )
+@settings(deadline=None)
 def test_every_tile_has_one_path(level, index, width):
     tile = Tile(level=level, index=index, width=width)
     assert Tile.from_path(tile.path()) == tile
@@ -83,6 +84,7 @@ def test_the_tree_of_256_of_the_specification():
 
 
 @given(st.integers(0, 40), st.integers(0, 2**40))
+@settings(deadline=None)
 def test_a_node_lies_where_its_hashes_do(level, index):
     place = tiles.place_of_node(level, index)
     assert 0 <= place.start < place.stop <= 256
