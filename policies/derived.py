@@ -138,15 +138,14 @@ def foreign_party(look: Lookup, party: str) -> bool | None:
 
 def _foreign(look: Lookup, party: str) -> bool | None:
     country = look(f"{party}.country")
+    if country is None:
+        return None
     if country in {"HK", "MO"}:
         return _foreign_from_hkmo(look, party)
-    if country is not None and country != MAINLAND:
+    if country != MAINLAND:
         return True
     # A person has no shareholders: for an individual the country, a nationality, settles it.
-    controlled = _all(
-        (_not(_truth(look, f"{party}.individual")), _controlled_by_foreigners(look, party))
-    )
-    return controlled if country == MAINLAND or controlled else None
+    return _all((_not(_truth(look, f"{party}.individual")), _controlled_by_foreigners(look, party)))
 
 
 def _foreign_from_hkmo(look: Lookup, party: str) -> bool | None:
@@ -163,7 +162,9 @@ def _foreign_from_hkmo(look: Lookup, party: str) -> bool | None:
             _truth(look, f"{party}.mainland_controlled"),
         )
     )
-    return True if claim is False else _not(_truth(look, f"{party}.determined_chinese"))
+    if claim is not True:
+        return _not(claim)
+    return _not(_truth(look, f"{party}.determined_chinese"))
 
 
 def _controlled_by_foreigners(look: Lookup, party: str) -> bool | None:
