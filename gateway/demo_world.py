@@ -444,10 +444,11 @@ def _fill_donors(
 
 def _turns(data: Mapping[str, Any], donor: _Donor) -> set[str]:
     """Which of the faults and turns fell to this donor; a child's age settles the others' order."""
+    here = donor.population.upper()
     turns = {
         name
         for name, often in data["in_a_thousand"].items()
-        if donor.chance.random() * 1000 < often
+        if donor.chance.random() * 1000 < often and here in data["only_at"].get(name, [here])
     }
     return turns - {"minor"} if "guardian_now_adult" in turns else turns
 
@@ -470,6 +471,7 @@ def _ticked(data: Mapping[str, Any], donor: _Donor, site: Mapping[str, Any]) -> 
     weights = [
         each["weight"]
         if mine[each.get("disease", "")]
+        and site["code"] in each.get("sites", [site["code"]])
         and ("gs:CN" not in each["ticks"] or site.get("country", "CN") == "CN")
         else 0
         for each in data["profiles"]

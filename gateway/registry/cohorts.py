@@ -205,15 +205,8 @@ def reduce(
     1 read holdings, consents, donors, withdrawals and forms; 2 number what rules can tell apart;
     3 sort every holding into its stratum; 4 count. `already`: donors counted before.
     """
-    holdings = [
-        row
-        for row in conn.execute(
-            sa.select(*(_HOLDING.c[name] for name in HELD))
-            .where(*asked.where)
-            .order_by(_HOLDING.c.id)
-        )
-        if only is None or row.id in only
-    ]
+    wanted = sa.select(*(_HOLDING.c[name] for name in HELD)).where(*asked.where)
+    holdings = conn.execute(wanted.order_by(_HOLDING.c.id)).all()
     reader = Reader(
         conn,
         holdings=asked.where,
@@ -227,15 +220,17 @@ def reduce(
     strata: dict[Key, list[Picked]] = defaultdict(list)
     expiries: dict[Key, date] = {}
     for row in holdings:
+        holding_id, donor_id, _, _, kind, item_class, data_class, *_, units = row
+        if only is not None and holding_id not in only:
+            continue
         key, expiry = reader.key(row)
-        material = row.item_class != "information"
         strata[key].append(
             Picked(
-                holding_id=row.id,
-                donor_id=row.donor_id,
-                units=min(asked.items.units_each, row.units) if material else 1,
-                kind=row.kind,
-                data_class=row.data_class,
+                holding_id=holding_id,
+                donor_id=donor_id,
+                units=1 if item_class == "information" else min(asked.items.units_each, units),
+                kind=kind,
+                data_class=data_class,
             )
         )
         if expiry is not None and expiry < expiries.get(key, date.max):
@@ -251,13 +246,12 @@ def _counted(
 ) -> Reduced:
     told: list[tuple[dict[str, Value], Key]] = []
     for key in strata:
-        facts = {**reader.items.facts[key.item], **reader.donors.facts[key.donor]}
-        facts |= reader.consents.facts[key.consent]
+        facts = reader.facts(key)
         if key in expiries:
             facts["consent.earliest_expiry"] = expiries[key]
         told.append((facts, key))
     # Numbered by what they say, so that the same register gives the same document.
-    told.sort(key=lambda each: (each[1].profile, sorted((n, str(v)) for n, v in each[0].items())))
+    told.sort(key=lambda each: (each[1].profile, str(each[0])))
     cohort: dict[StratumId, tuple[Picked, ...]] = {}
     counted: list[Stratum] = []
     places: dict[str, list[StratumId]] = defaultdict(list)

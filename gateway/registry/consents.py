@@ -244,14 +244,16 @@ def meanings(conn: Connection, profile_ids: Iterable[str]) -> dict[str, Meaning]
         .order_by(_MAPPING.c.confirmed_at, _MAPPING.c.id)
     )
     latest = {row.form_id: row.mapping for row in signed}  # the one confirmed last stands
-    return {
-        row.id: Meaning(
-            profile=profile_from(latest.get(row.form_id), row.ticks),
-            form_id=row.form_id,
-            form_from=row.valid_from,
-        )
-        for row in rows
-    }
+    # Sites share their forms: the same mapping with the same ticks is read once.
+    texts = {form_id: json.dumps(mapping, sort_keys=True) for form_id, mapping in latest.items()}
+    known: dict[tuple[str | None, ...], Profile] = {}
+    found = {}
+    for row in rows:
+        key = (texts.get(row.form_id), *row.ticks)
+        if key not in known:
+            known[key] = profile_from(latest.get(row.form_id), row.ticks)
+        found[row.id] = Meaning(profile=known[key], form_id=row.form_id, form_from=row.valid_from)
+    return found
 
 
 def profile_from(mapping: Mapping[str, Any] | None, ticks: Sequence[str]) -> Profile:

@@ -7,7 +7,7 @@ is left out of the facts, so unknown.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -60,17 +60,68 @@ class Key(NamedTuple):
 class _Distinct:
     """Distinct sets of facts, numbered as they come."""
 
-    def __init__(self) -> None:
-        self.facts: list[Facts] = []
-        self._index: dict[tuple[Any, ...], int] = {}
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._numbers: dict[tuple[Value | None, ...], int] = {}
+        self._facts: list[Facts] = []
 
-    def number(self, known: Mapping[str, Value | None]) -> int:
-        facts = {name: value for name, value in known.items() if value is not None}
-        key = tuple(facts.items())
-        if key not in self._index:
-            self._index[key] = len(self.facts)
-            self.facts.append(facts)
-        return self._index[key]
+    def number(self, values: tuple[Value | None, ...]) -> int:
+        """The number of these values, given in the order of the names; None is not a fact."""
+        number = self._numbers.setdefault(values, len(self._facts))
+        if number == len(self._facts):
+            named = zip(self._names, values, strict=True)
+            self._facts.append({name: value for name, value in named if value is not None})
+        return number
+
+    def facts(self, number: int) -> Facts:
+        """The facts behind a number."""
+        return self._facts[number]
+
+
+_ITEM = (
+    "item.kind",
+    "item.class",
+    "item.data_class",
+    "item.contains_cells",
+    "item.extracted_nucleic_acid",
+    "item.derived",
+    "item.linked_genomic",
+    "item.collected_abroad",
+    "item.origin_determined",
+    "item.donor_chinese",
+    "item.legacy",
+    "item.source_documented",
+    "item.source_lawful",
+    "item.source_determined",
+    "item.donor_linked",
+    "item.source_id_known",
+    "collection.owner_consent_needed",
+    "collection.owner_consent_given",
+    "collection.deposit_in_force",
+    "collection.deposit_covers",
+)
+_DONOR_FACTS = (
+    "donor.withdrawn",
+    "donor.under_14",
+    "donor.minor_14_17",
+    "donor.adult",
+    "donor.capacity",
+    "donor.deceased",
+    "donor.pedigree",
+    "donor.special_region",
+)
+_CONSENT_FACTS = (
+    "consent.exists",
+    "consent.written",
+    "consent.before_collection",
+    "consent.expired",
+    "consent.by_guardian",
+    "consent.guardian_consent",
+    "consent.reconsented",
+    "consent.form_mapped",
+    "consent.form_legacy",
+    "consent.form_adequate",
+)
 
 
 class Reader:
@@ -91,7 +142,8 @@ class Reader:
         h = _HOLDING.c
         donors = sa.select(h.donor_id).where(*holdings)
         consent_ids = sa.select(h.consent_id).where(*holdings)
-        self.items, self.donors, self.consents = _Distinct(), _Distinct(), _Distinct()
+        self._items, self._donor_facts = _Distinct(*_ITEM), _Distinct(*_DONOR_FACTS)
+        self._consent_facts = _Distinct(*_CONSENT_FACTS)
         self._fit, self._found, self._papers, self._purpose = fit, found, papers, purpose
         self._genomic = bool(GENOMIC & kinds)
         self._collections = collections
@@ -111,59 +163,70 @@ class Reader:
         self.profiles |= {each.profile.id: each.profile for each in self._meanings.values()}
         self._memo: dict[tuple[Any, ...], int] = {}
 
-    def key(self, row: Row[Any]) -> tuple[Key, date | None]:
-        """The stratum of a holding, and when its consent ends (if it still runs)."""
-        consent = None if row.consent_id is None else self._consents[row.consent_id]
-        collected, memo = row.collected_on, self._memo
+    def facts(self, key: Key) -> dict[str, Value]:
+        """All facts that a stratum's holdings share."""
+        shared = (
+            self._items.facts(key.item),
+            self._donor_facts.facts(key.donor),
+            self._consent_facts.facts(key.consent),
+        )
+        return {name: value for facts in shared for name, value in facts.items()}
+
+    def key(self, row: Sequence[Any]) -> tuple[Key, date | None]:
+        """The stratum of a holding (`HELD`), and when its consent ends (if it still runs)."""
+        _, donor_id, consent_id, collection_id, *rest, collected, abroad, _ = row
+        consent, donor = self._consents.get(consent_id), self._donors[donor_id]
         legacy = None if collected is None else collected < REGULATIONS
-        before = None if consent is None or collected is None else consent.signed_on <= collected
-        chinese = self._donors[row.donor_id].chinese
-        item_key = ("item", *row[3:10], row.collected_abroad, legacy, chinese)
-        item = memo.get(item_key)
+        memo, of_item = self._memo, (collection_id, *rest, abroad, legacy, donor.chinese)
+        item = memo.get(of_item)
         if item is None:
-            item = memo[item_key] = self.items.number(self._item(row, legacy=legacy))
-        donor_key = ("donor", row.donor_id, row.collection_id, row.item_class)
-        donor = memo.get(donor_key)
-        if donor is None:
-            donor = memo[donor_key] = self.donors.number(self._donor(row))
-        consent_key = ("consent", row.consent_id, before)
-        said = memo.get(consent_key)
-        if said is None:
-            said = memo[consent_key] = self.consents.number(self._consent(consent, before=before))
+            item = memo[of_item] = self._items.number(self._item(of_item))
+        of_donor = (donor_id, collection_id, rest[1])
+        who = memo.get(of_donor)
+        if who is None:
+            who = memo[of_donor] = self._donor_facts.number(
+                self._donor(donor, collection_id, rest[1])
+            )
         if consent is None:
-            return Key(consents.UNMAPPED.id, item, donor, said), None
+            unsaid = (False, *(None for _ in _CONSENT_FACTS[1:]))
+            return Key(consents.UNMAPPED.id, item, who, self._consent_facts.number(unsaid)), None
+        before = None if collected is None else consent.signed_on <= collected
+        of_consent = (consent_id, before)
+        said = memo.get(of_consent)
+        if said is None:
+            said = memo[of_consent] = self._consent_facts.number(
+                self._consent(consent, before=before)
+            )
         profile = self._meanings[consent.profile_id].profile.id
         running = consent.expires_on is not None and consent.expires_on >= self._fit.as_of
-        return Key(profile, item, donor, said), consent.expires_on if running else None
+        return Key(profile, item, who, said), consent.expires_on if running else None
 
-    def _item(self, row: Row[Any], *, legacy: bool | None) -> dict[str, Value | None]:
-        collection = self._collections[row.collection_id]
-        lawful = self._found.get(("collection", collection.id, "source_lawful"))
-        return {
-            "item.kind": row.kind,
-            "item.class": row.item_class,
-            "item.data_class": row.data_class,
-            "item.contains_cells": row.contains_cells,
-            "item.extracted_nucleic_acid": row.extracted_nucleic_acid,
-            "item.derived": row.derived,
-            # Linked in this release: genomic data are asked for beside it.
-            "item.linked_genomic": self._genomic,
-            "item.collected_abroad": row.collected_abroad,
-            "item.origin_determined": self._found.get(
-                ("collection", collection.id, "origin_abroad"), False
-            ),
-            "item.donor_chinese": self._donors[row.donor_id].chinese,
-            "item.legacy": legacy,
-            "item.source_documented": collection.source_documented,
-            "item.source_lawful": collection.source_lawful if lawful is None else lawful,
-            "item.source_determined": lawful is True,
-            # The schema lets no holding be without a donor, a code and a collection.
-            "item.donor_linked": True,
-            "item.source_id_known": True,
-            **self._owner(collection, row.kind),
-        }
+    def _item(self, of_item: tuple[Any, ...]) -> tuple[Value | None, ...]:
+        collection_id, kind, class_, data_class, cells, nucleic_acid, derived, *rest = of_item
+        abroad, legacy, chinese = rest
+        collection = self._collections[collection_id]
+        lawful = self._found.get(("collection", collection_id, "source_lawful"))
+        return (
+            kind,
+            class_,
+            data_class,
+            cells,
+            nucleic_acid,
+            derived,
+            self._genomic,  # linked in this release: genomic data are asked for beside it
+            abroad,
+            self._found.get(("collection", collection_id, "origin_abroad"), False),
+            chinese,
+            legacy,
+            collection.source_documented,
+            collection.source_lawful if lawful is None else lawful,
+            lawful is True,
+            True,  # the schema lets no holding be without a donor,
+            True,  # nor without a code and a collection
+            *self._owner(collection, kind),
+        )
 
-    def _owner(self, collection: Row[Any], kind: str) -> dict[str, Value | None]:
+    def _owner(self, collection: Row[Any], kind: str) -> tuple[Value | None, ...]:
         """What the source institution reserved: its consent, and the deposit agreement's reach."""
         mine = [paper for paper in self._papers if paper.collection_id == collection.id]
         deposit = choose(mine, "deposit", self._fit)
@@ -172,14 +235,12 @@ class Reader:
             for paper in mine
             if paper.kind == OWNER_CONSENT and paper.is_in_force(self._fit.as_of)
         ]
-        return {
-            "collection.owner_consent_needed": collection.owner_consent_needed,
-            "collection.owner_consent_given": any(consented),
-            "collection.deposit_in_force": (
-                None if deposit is None else deposit.is_in_force(self._fit.as_of)
-            ),
-            "collection.deposit_covers": None if deposit is None else self._reaches(deposit, kind),
-        }
+        return (
+            collection.owner_consent_needed,
+            any(consented),
+            None if deposit is None else deposit.is_in_force(self._fit.as_of),
+            None if deposit is None else self._reaches(deposit, kind),
+        )
 
     def _reaches(self, paper: Paper, kind: str) -> bool | None:
         """Whether a paper names this purpose and kind; None where it leaves one of them open."""
@@ -194,48 +255,47 @@ class Reader:
             return False
         return None if None in stated else True
 
-    def _donor(self, row: Row[Any]) -> dict[str, Value | None]:
-        donor, as_of = self._donors[row.donor_id], self._fit.as_of
+    def _donor(
+        self, donor: Row[Any], collection_id: str, item_class: str | None
+    ) -> tuple[Value | None, ...]:
+        as_of = self._fit.as_of
         age = None if donor.born is None else _age(donor.born, as_of)
-        return {
-            "donor.withdrawn": any(
-                consents.touches(
-                    scope=each.scope,
-                    withdrawn_project=each.project_id,
-                    effective_at=each.effective_at,
-                    project_id=self._fit.project_id,
-                    item_class=row.item_class,
-                    as_of=as_of,
-                )
-                for each in self._withdrawals.get(donor.id, ())
-            ),
-            "donor.under_14": None if age is None else age < 14,
-            "donor.minor_14_17": None if age is None else 14 <= age < 18,
-            "donor.adult": None if age is None else age >= 18,
-            "donor.capacity": donor.has_capacity,
-            "donor.deceased": donor.deceased_on is not None and donor.deceased_on <= as_of,
-            "donor.pedigree": donor.pedigree,
-            "donor.special_region": self._collections[row.collection_id].special_region,
-        }
+        withdrawn = any(
+            consents.touches(
+                scope=each.scope,
+                withdrawn_project=each.project_id,
+                effective_at=each.effective_at,
+                project_id=self._fit.project_id,
+                item_class=item_class,
+                as_of=as_of,
+            )
+            for each in self._withdrawals.get(donor.id, ())
+        )
+        return (
+            withdrawn,
+            None if age is None else age < 14,
+            None if age is None else 14 <= age < 18,
+            None if age is None else age >= 18,
+            donor.has_capacity,
+            donor.deceased_on is not None and donor.deceased_on <= as_of,
+            donor.pedigree,
+            self._collections[collection_id].special_region,
+        )
 
-    def _consent(self, consent: Row[Any] | None, *, before: bool | None) -> dict[str, Value | None]:
-        if consent is None:
-            return {"consent.exists": False}
+    def _consent(self, consent: Row[Any], *, before: bool | None) -> tuple[Value | None, ...]:
         as_of, meaning = self._fit.as_of, self._meanings[consent.profile_id]
-        return {
-            "consent.exists": True,
-            "consent.written": consent.written,
-            "consent.before_collection": before,
-            "consent.expired": consent.expires_on is not None and consent.expires_on < as_of,
-            "consent.by_guardian": consent.by_guardian,
-            "consent.guardian_consent": consent.guardian_consent,
-            "consent.reconsented": (
-                consent.reconsented_on is not None and consent.reconsented_on <= as_of
-            ),
-            "consent.form_mapped": meaning.profile.mapped,
-            "consent.form_legacy": meaning.form_from < REGULATIONS,
-            "consent.form_adequate": self._found.get(("form", meaning.form_id, "form_adequate")),
-        }
+        return (
+            True,
+            consent.written,
+            before,
+            consent.expires_on is not None and consent.expires_on < as_of,
+            consent.by_guardian,
+            consent.guardian_consent,
+            consent.reconsented_on is not None and consent.reconsented_on <= as_of,
+            meaning.profile.mapped,
+            meaning.form_from < REGULATIONS,
+            self._found.get(("form", meaning.form_id, "form_adequate")),
+        )
 
 
 def _age(born: date, day: date) -> int:
