@@ -4,8 +4,8 @@ The rules it keeps:
 - Two factors, always: a password (argon2id, RFC 9106) and a time-based code (RFC 6238), whose secret
   is sealed under a key outside the database. A code is good once (RFC 6238 §5.2).
 - Every refused sign-in gets the same answer after the same slow work: unknown login, wrong password,
-  wrong or used code, a locked or closed account. (Each is also recorded, so each costs a commit.)
-  Who is locked out learns it from the administrator, who sees it; an attacker learns nothing.
+  wrong or used code, a locked or closed account. Each costs one durable write, counted or not. Who
+  is locked out learns it from the administrator, who sees it; an attacker learns nothing.
 - Ten failures in a row lock the account for a minute, each further one for twice as long, up to
   fifteen. While it is locked nothing is counted, so nobody can be kept out for ever.
 - A session is a random token of which only the hash is kept; it ends when idle, at its last hour,
@@ -26,7 +26,7 @@ import threading
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pyotp
@@ -40,7 +40,7 @@ from gateway.bank import Bank
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.api_keys import BASE62
 from gateway.identity.scopes import Caller, Role, roles_from, scopes_of
-from gateway.tables import Party, Person, SignIn, new_id
+from gateway.tables import Party, Person, RevokedToken, SignIn, new_id
 
 PREFIX: Final = "hgr_session_"
 TOKEN = re.compile(r"hgr_session_[0-9A-Za-z]{43}")
@@ -67,6 +67,7 @@ _NOBODY: Final = _hasher.hash(secrets.token_hex(16))
 _PEOPLE: sa.Table = Person.__table__  # type: ignore[attr-defined]  # SQLModel makes it at class creation
 _SIGN_INS: sa.Table = SignIn.__table__  # type: ignore[attr-defined]  # as above
 _PARTIES: sa.Table = Party.__table__  # type: ignore[attr-defined]  # as above
+_REVOKED: sa.Table = RevokedToken.__table__  # type: ignore[attr-defined]  # as above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,9 +208,11 @@ def sign_in(conn: Connection, bank: Bank, *, proof: Proof, code: str) -> SignedI
     # 1
     row = conn.execute(sa.select(_PEOPLE).where(_PEOPLE.c.id == proof.person_id)).one_or_none()
     if row is None or not row.active:
+        _write_as_much(conn)
         return Refused(person_id=proof.person_id, locked_until=None)
     # 2
     if row.locked_until is not None and now < row.locked_until:
+        _write_as_much(conn)
         return Refused(person_id=row.id, locked_until=row.locked_until)
     # 3
     step = _step(bank.keys.opened(row.totp_secret), code, now)
@@ -310,6 +313,14 @@ def touch_every(bank: Bank) -> timedelta:
     """How stale `last_seen_at` may get: a minute, and never much of the idle time allowed."""
     idle = timedelta(minutes=bank.settings.session_idle_minutes)
     return min(timedelta(minutes=1), idle / 4)
+
+
+def _write_as_much(conn: Connection) -> None:
+    # A counted failure waits for the disk. One that counts nothing must too, or the time it takes
+    # would tell which logins exist. (Setting a row to what it is would not do: SQLite skips that.)
+    nothing, now = new_id("nothing"), datetime.fromtimestamp(0, UTC)
+    conn.execute(sa.insert(_REVOKED).values(jti=nothing, expires_at=now, revoked_at=now))
+    conn.execute(sa.delete(_REVOKED).where(_REVOKED.c.jti == nothing))
 
 
 def _step(secret: str, code: str, now: datetime) -> int | None:

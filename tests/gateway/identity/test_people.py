@@ -10,7 +10,7 @@ from pyotp.totp import TOTP
 
 from gateway.errors import ProblemError
 from gateway.identity import people
-from gateway.identity.people import NewPerson, Refused, SignedIn
+from gateway.identity.people import NewPerson, Proof, Refused, SignedIn
 from gateway.tables import metadata
 
 from .conftest import BANK_PARTY, PASSWORD, START
@@ -116,6 +116,27 @@ def test_every_refusal_reads_the_same(bank, clock, enrol):
     assert {(p.code, p.detail, p.retry_after) for p in problems} == {
         ("sign_in_refused", problems[0].detail, None)
     }
+
+
+@pytest.mark.parametrize(
+    "refusal", ["unknown login", "wrong password", "wrong code", "locked", "closed"]
+)
+def test_every_refusal_waits_for_the_disk(bank, enrol, refusal):
+    enrolled = enrol()
+    with bank.database.read() as conn:
+        right = people.prove_password(conn, "li.officer", PASSWORD)
+    proof = {
+        "unknown login": Proof(person_id=None, is_right=False),
+        "wrong password": Proof(person_id=enrolled.person_id, is_right=False),
+    }.get(refusal, right)
+    if refusal == "locked":
+        wrong(bank, right, people.LOCK_AFTER)
+    elif refusal == "closed":
+        bank.database.write(lambda conn: people.close(conn, enrolled.person_id, now=bank.now()))
+    log = bank.settings.database.with_name("bank.sqlite-wal")
+    before = log.stat().st_size
+    assert isinstance(wrong(bank, proof, 1), Refused)
+    assert log.stat().st_size > before
 
 
 def wrong(bank, proof, times):
