@@ -353,6 +353,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("party_id", sa.String(), nullable=False),
         sa.Column("occasion", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
+        sa.Column("blind", sa.Boolean(), nullable=False),
         sa.Column("as_of", sa.Date(), nullable=False),
         sa.Column("document_sha256", sa.String(), nullable=False),
         sa.Column("leaf_index", sa.Integer(), nullable=False),
