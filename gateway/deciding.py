@@ -74,7 +74,9 @@ def prepare(
 
     Raises `ProblemError` where the request names what does not exist.
     """
-    gathered = facts.gather(conn, bank, ask, party_id, as_of=bank.today(), only=only)
+    gathered = facts.gather(
+        conn, bank, ask, party_id, as_of=bank.today(), now=bank.now(), only=only
+    )
     question = gathered.question
     blind = dry and 0 < sum(g.people for g in question.donor_groups) < SMALL
     if blind:

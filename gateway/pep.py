@@ -210,7 +210,7 @@ async def amend_request(
         request = requests.get(conn, request_id, party_id=caller.party_id)
         requests.verify_revision(request, revision)
         amended = requests.amend(conn, request, patch, saved_by=caller.id, now=bank.now())
-        facts.gather(conn, bank, amended.ask, caller.party_id, as_of=bank.today())  # it exists
+        prepare(conn, bank, amended.ask, caller.party_id)  # what it names exists
         _leave_queue(conn, bank, caller, request_id)
         return amended
 

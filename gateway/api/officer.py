@@ -45,6 +45,7 @@ from gateway.api.schemas.parts import Page
 from gateway.errors import FieldError, ProblemError
 from gateway.identity import people
 from gateway.identity.caller import Caller, public, require
+from gateway.registry import facts, requests
 from gateway.replies import Rendered
 from gateway.review import cases
 from gateway.review.workflow import shipped
@@ -183,6 +184,8 @@ def read_case(bank: OpenBank, caller: Reading, case_id: str) -> Response:
     """The case with its ETag."""
     with bank.database.read() as conn:
         row = cases.get_case(conn, case_id)
+        ask = requests.get(conn, row.request_id, party_id=None).ask
+        datasets = facts.asked_datasets(conn, bank, ask)
     made = recording.read_decision(bank, row.decision_id, party_id=None)
     shape = CaseOut(
         id=row.id,
@@ -195,6 +198,8 @@ def read_case(bank: OpenBank, caller: Reading, case_id: str) -> Response:
         commands=[str(command) for command in row.commands],
         dispose=list(row.dossier.dispose),
         blocked=list(row.dossier.blocked),
+        ask=requests.body(ask),
+        datasets=sorted(datasets),
         events=[
             EventOut(
                 n=one.n,

@@ -82,6 +82,10 @@ class CaseOut(CaseLineOut):
     commands: list[str] = Field(description="what the state allows, whoever may ask it")
     dispose: list[str] = Field(description="rules that need a reason each before approving")
     blocked: list[str] = Field(description="rules no officer can pass")
+    ask: dict[str, Any] = Field(description="what the request says, as it was submitted")
+    datasets: list[str] = Field(
+        description="digests of the data sets asked for, as a report or backup receipt must name them"
+    )
     events: list[EventOut]
     evaluation: DecisionOut
 
