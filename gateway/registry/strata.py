@@ -112,8 +112,8 @@ _DONOR_FACTS = (
 )
 _CONSENT_FACTS = (
     "consent.exists",
-    "consent.written",
     "consent.before_collection",
+    "consent.written",
     "consent.expired",
     "consent.by_guardian",
     "consent.guardian_consent",
@@ -147,20 +147,17 @@ class Reader:
         self._fit, self._found, self._papers, self._purpose = fit, found, papers, purpose
         self._genomic = bool(GENOMIC & kinds)
         self._collections = collections
-        self._consents = {
-            row.id: row
-            for row in conn.execute(sa.select(_CONSENT).where(_CONSENT.c.id.in_(consent_ids)))
-        }
-        self._donors = {
-            row.id: row for row in conn.execute(sa.select(_DONOR).where(_DONOR.c.id.in_(donors)))
-        }
+        self._regions = {id_: row.special_region for id_, row in collections.items()}
+        signed = conn.execute(sa.select(_CONSENT).where(_CONSENT.c.id.in_(consent_ids))).all()
+        meanings = consents.meanings(conn, {row.profile_id for row in signed})
+        self._consents = {row.id: self._agreed(row, meanings[row.profile_id]) for row in signed}
+        people = conn.execute(sa.select(_DONOR).where(_DONOR.c.id.in_(donors)))
+        self._donors = {row.id: self._person(row) for row in people}
         self._withdrawals: dict[str, list[Row[Any]]] = defaultdict(list)
         for row in conn.execute(sa.select(_WITHDRAWAL).where(_WITHDRAWAL.c.donor_id.in_(donors))):
             self._withdrawals[row.donor_id].append(row)
-        ticked = {row.profile_id for row in self._consents.values()}
-        self._meanings = consents.meanings(conn, ticked)
         self.profiles: dict[ProfileId, Profile] = {consents.UNMAPPED.id: consents.UNMAPPED}
-        self.profiles |= {each.profile.id: each.profile for each in self._meanings.values()}
+        self.profiles |= {each.profile.id: each.profile for each in meanings.values()}
         self._memo: dict[tuple[Any, ...], int] = {}
 
     def facts(self, key: Key) -> dict[str, Value]:
@@ -175,31 +172,24 @@ class Reader:
     def key(self, row: Sequence[Any]) -> tuple[Key, date | None]:
         """The stratum of a holding (`HELD`), and when its consent ends (if it still runs)."""
         _, donor_id, consent_id, collection_id, *rest, collected, abroad, _ = row
-        consent, donor = self._consents.get(consent_id), self._donors[donor_id]
+        consent, (chinese, person) = self._consents.get(consent_id), self._donors[donor_id]
         legacy = None if collected is None else collected < REGULATIONS
-        memo, of_item = self._memo, (collection_id, *rest, abroad, legacy, donor.chinese)
+        memo, of_item = self._memo, (collection_id, *rest, abroad, legacy, chinese)
         item = memo.get(of_item)
         if item is None:
             item = memo[of_item] = self._items.number(self._item(of_item))
         of_donor = (donor_id, collection_id, rest[1])
         who = memo.get(of_donor)
         if who is None:
-            who = memo[of_donor] = self._donor_facts.number(
-                self._donor(donor, collection_id, rest[1])
-            )
+            withdrawn = self._is_withdrawn(donor_id, rest[1])
+            region = self._regions[collection_id]
+            who = memo[of_donor] = self._donor_facts.number((withdrawn, *person, region))
         if consent is None:
             unsaid = (False, *(None for _ in _CONSENT_FACTS[1:]))
             return Key(consents.UNMAPPED.id, item, who, self._consent_facts.number(unsaid)), None
-        before = None if collected is None else consent.signed_on <= collected
-        of_consent = (consent_id, before)
-        said = memo.get(of_consent)
-        if said is None:
-            said = memo[of_consent] = self._consent_facts.number(
-                self._consent(consent, before=before)
-            )
-        profile = self._meanings[consent.profile_id].profile.id
-        running = consent.expires_on is not None and consent.expires_on >= self._fit.as_of
-        return Key(profile, item, who, said), consent.expires_on if running else None
+        profile, signed_on, said, ends = consent
+        before = None if collected is None else signed_on <= collected
+        return Key(profile, item, who, self._consent_facts.number((True, before, *said))), ends
 
     def _item(self, of_item: tuple[Any, ...]) -> tuple[Value | None, ...]:
         collection_id, kind, class_, data_class, cells, nucleic_acid, derived, *rest = of_item
@@ -255,40 +245,41 @@ class Reader:
             return False
         return None if None in stated else True
 
-    def _donor(
-        self, donor: Row[Any], collection_id: str, item_class: str | None
-    ) -> tuple[Value | None, ...]:
-        as_of = self._fit.as_of
-        age = None if donor.born is None else _age(donor.born, as_of)
-        withdrawn = any(
+    def _is_withdrawn(self, donor_id: str, item_class: str | None) -> bool:
+        return any(
             consents.touches(
                 scope=each.scope,
                 withdrawn_project=each.project_id,
                 effective_at=each.effective_at,
                 project_id=self._fit.project_id,
                 item_class=item_class,
-                as_of=as_of,
+                as_of=self._fit.as_of,
             )
-            for each in self._withdrawals.get(donor.id, ())
+            for each in self._withdrawals.get(donor_id, ())
         )
-        return (
-            withdrawn,
+
+    def _person(self, donor: Row[Any]) -> tuple[bool | None, tuple[Value | None, ...]]:
+        """Whether a donor is Chinese; and the facts of the donor alone, on the day asked about."""
+        as_of = self._fit.as_of
+        age = None if donor.born is None else _age(donor.born, as_of)
+        return donor.chinese, (
             None if age is None else age < 14,
             None if age is None else 14 <= age < 18,
             None if age is None else age >= 18,
             donor.has_capacity,
             donor.deceased_on is not None and donor.deceased_on <= as_of,
             donor.pedigree,
-            self._collections[collection_id].special_region,
         )
 
-    def _consent(self, consent: Row[Any], *, before: bool | None) -> tuple[Value | None, ...]:
-        as_of, meaning = self._fit.as_of, self._meanings[consent.profile_id]
-        return (
-            True,
+    def _agreed(
+        self, consent: Row[Any], meaning: consents.Meaning
+    ) -> tuple[ProfileId, date, tuple[Value | None, ...], date | None]:
+        """A consent's profile, when it was signed, its facts that day, and its end if still to come."""
+        as_of, ends = self._fit.as_of, consent.expires_on
+        expired = ends is not None and ends < as_of
+        said = (
             consent.written,
-            before,
-            consent.expires_on is not None and consent.expires_on < as_of,
+            expired,
             consent.by_guardian,
             consent.guardian_consent,
             consent.reconsented_on is not None and consent.reconsented_on <= as_of,
@@ -296,6 +287,7 @@ class Reader:
             meaning.form_from < REGULATIONS,
             self._found.get(("form", meaning.form_id, "form_adequate")),
         )
+        return meaning.profile.id, consent.signed_on, said, None if expired else ends
 
 
 def _age(born: date, day: date) -> int:
