@@ -13,7 +13,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from fastapi import FastAPI
 
@@ -21,6 +20,7 @@ from audit import log
 from audit.check import checkpoint_of
 from gateway.api import (
     administrator,
+    contract,
     oauth,
     officer,
     problems,
@@ -68,7 +68,7 @@ def create_app(bank: Bank) -> FastAPI:
     # /docs and /redoc load scripts from elsewhere; the contract itself is served by a route of ours.
     app = FastAPI(
         title="HGR gateway",
-        version=version("hgr-gateway"),
+        version=contract.VERSION,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,

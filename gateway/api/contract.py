@@ -36,6 +36,8 @@ from gateway.identity.caller import Require
 _REF = "#/components/schemas/{model}"
 
 TITLE = "HGR gateway"
+#: Of the contract, not of the code: rises when a client would notice.
+VERSION = "0.1.0"
 ABOUT = """\
 人类遗传资源合规网关:申请样本或数据、作出判定、存证、放行。
 Human genetic resource gateway: ask for samples or data, have it decided, recorded and released.
@@ -82,7 +84,7 @@ def described(app: FastAPI) -> Iterator[Described]:
         calls = dependencies_of(dependant)
         for method in sorted(route.methods or ()):
             yield Described(
-                path=str(route.path),
+                path=str(route.path).replace(":path}", "}"),
                 method=method.lower(),
                 name=endpoint.__name__,
                 tags=tuple(str(tag) for tag in getattr(route, "tags", ())),

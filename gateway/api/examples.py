@@ -1,7 +1,7 @@
 """Example bodies of the contract; a test sends each to the demo world.
 
-`{name}` stands for the id the demo world gives that name (`tests/openapi`); in the committed contract
-it is replaced by that very id, for the demo's ids are fixed.
+Ids are those of the demo world, which are fixed. `{name}` stands for what only exists once it was made:
+a request, a tube of a release, a code that is good for seconds (`tests/openapi`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Final
 DIGEST: Final = "0" * 63 + "1"
 
 ASK: Final[dict[str, Any]] = {
-    "project": "{project}",
-    "recipient": "{party}",
+    "project": "prj_hospital_hmb",
+    "recipient": "pty_shanghai_hospital",
     "sponsor": "none",
     "beneficiary": "none",
-    "host": {"operator": "{party}", "place": "CN"},
-    "users": [{"researcher": "{researcher}", "access_country": "CN"}],
+    "host": {"operator": "pty_shanghai_hospital", "place": "CN"},
+    "users": [{"researcher": "res_li_wei", "access_country": "CN"}],
     "outputs": ["individual"],
     "purpose": {
         "research": "health",
@@ -27,7 +27,7 @@ ASK: Final[dict[str, Any]] = {
         "publication_planned": True,
         "collaborators": [],
     },
-    "items": {"kinds": ["plasma"], "cohort": {"collections": ["{collection}"]}, "units_each": 1},
+    "items": {"kinds": ["plasma"], "cohort": {"collections": ["col_chb"]}, "units_each": 1},
     "price": {"price_fen": 50000, "cost_fen": 50000, "cost_documented": True},
     "leftover": "destroy",
     "material_exits": False,
@@ -39,8 +39,8 @@ PAPER: Final[dict[str, Any]] = {
     "kind": "ethics",
     "number": "虚构伦审〔2026〕001号",
     "issuer": "虚构医学伦理委员会",
-    "holder": "{party}",
-    "project": "{project}",
+    "holder": "pty_shanghai_hospital",
+    "project": "prj_hospital_hmb",
     "valid_from": "2026-01-01",
     "valid_to": "2030-12-31",
     "scope": {"purposes": ["health"], "committee_registered": True},
@@ -48,7 +48,7 @@ PAPER: Final[dict[str, Any]] = {
 }
 
 DETERMINATION: Final[dict[str, Any]] = {
-    "subject": "{hk_subsidiary}",
+    "subject": "pty_hk_subsidiary",
     "finding": "party_chinese",
     "value": True,
     "reason": "经核对股权登记与章程,该公司由内地集团实际控制,依据《人类遗传资源管理条例实施细则》认定为中方单位。",
@@ -72,27 +72,27 @@ PARTY: Final[dict[str, Any]] = {
 }
 
 EDGE: Final[dict[str, Any]] = {
-    "owner": "{foreign_university}",
-    "owned": "{party}",
+    "owner": "pty_foreign_pharma",
+    "owned": "pty_shanghai_hospital",
     "share": "1/4",
     "valid_from": "2026-01-01",
     "evidence": "虚构的股东名册第3页",
 }
 
 PROJECT: Final[dict[str, Any]] = {
-    "party": "{party}",
+    "party": "pty_shanghai_hospital",
     "title": "淋巴瘤血浆标志物研究(虚构)",
     "chinese_participation": True,
 }
 
 RESEARCHER: Final[dict[str, Any]] = {
-    "employer": "{party}",
+    "employer": "pty_shanghai_hospital",
     "name": "张虚构",
     "nationality": "CN",
 }
 
 KEY: Final[dict[str, Any]] = {
-    "party": "{party}",
+    "party": "pty_shanghai_hospital",
     "label": "流水线",
     "scopes": ["samples:query", "requests:read"],
     "expires_at": "2027-06-30T00:00:00Z",
@@ -101,7 +101,7 @@ KEY: Final[dict[str, Any]] = {
 PERSON: Final[dict[str, Any]] = {
     "login": "li.xugou",
     "name": "李虚构",
-    "party": "{bank}",
+    "party": "pty_bank",
     "roles": ["officer"],
     "password": "correct horse battery staple",
 }

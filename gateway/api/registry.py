@@ -293,7 +293,7 @@ def list_determinations(
     bank: OpenBank,
     _: Reading,
     subject: Annotated[
-        str, Query(pattern=r"^[A-Za-z0-9_.:-]{1,80}$", examples=["{hk_subsidiary}"])
+        str, Query(pattern=r"^[A-Za-z0-9_.:-]{1,80}$", examples=["pty_hk_subsidiary"])
     ],
 ) -> Response:
     """Everything ever found about a party, form, collection or project."""
@@ -329,7 +329,7 @@ def list_forms(bank: OpenBank, _: Reading, limit: Limit = 20, after: After = Non
     answers={201: _MAPPING},
     errors=("not_found", "unknown_term"),
     example=examples.MAPPING,
-    fill={"form_id": "{old_form}"},
+    fill={"form_id": "frm_acb"},
 )
 @router.post("/v1/forms/{form_id}/mappings")
 async def propose_mapping(

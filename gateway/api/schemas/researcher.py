@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
+from gateway.api.schemas.decision import DecisionOut
 from gateway.api.schemas.parts import Asked, Id, Instant, Number, Sha256, Shape, Words
 from gateway.registry.ask import Ask
 
@@ -51,6 +52,10 @@ class RequestOut(Shape):
     ask: dict[str, Any]
     created_at: Instant
     updated_at: Instant
+
+
+class SubmittedOut(RootModel[DecisionOut | RequestOut]):
+    """The decision of what was submitted; for a draft, the request as it was saved."""
 
 
 class GrantOut(Shape):
