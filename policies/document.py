@@ -32,7 +32,7 @@ from policies.decision import (
     Refer,
     Selection,
 )
-from policies.findings import SAID
+from policies.findings import PACK, SAID
 from policies.pdp import decide
 from policies.request import DonorGroup, Facts, Question, Stratum, Value
 from policies.rules import Law, Rule
@@ -150,9 +150,8 @@ def _object_or_nothing(value: Json) -> dict[str, Json]:
 
 
 def _same(old: Json, new: Json) -> bool:
-    return canonical.dumps(old) == canonical.dumps(
-        new
-    )  # to Python True is 1, to a reader it is not
+    # To Python, True equals 1; to a reader of the document it does not.
+    return canonical.dumps(old) == canonical.dumps(new)
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -308,7 +307,7 @@ def _value_from(value: Json) -> Value:
 def _finding_from(row: Mapping[str, Json], rules: Mapping[tuple[str, str, str], Rule]) -> Finding:
     """A stored finding with the texts of its rule, or with none where its edition is not loaded."""
     key = (str(row["pack"]), str(row["edition"]), str(row["rule"]))
-    source = SAID.get(key[2]) or rules.get(key)
+    source = SAID.get(key[2]) if key[0] == PACK else rules.get(key)
     texts: dict[str, Any] = {
         "says": source.says if source else {},
         "fix": source.fix if source else {},

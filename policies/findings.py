@@ -1,8 +1,8 @@
 """How much a rule weighs: the people it touches, and those it alone keeps out; told as findings.
 
 The rules it keeps: people are distinct donors. Of a prohibition that takes strata out, `alone` are
-the people out for no other rule: they hold something in a stratum that only this rule takes out, and
-nothing in the selection. Of what stands against the whole request, `alone` is everyone selected if
+the people whom curing only it would bring in: they have something in a stratum that no other rule
+takes out, and nothing in the selection. Of what stands against the whole request, `alone` is everyone selected if
 nothing else stands against it, and nobody otherwise.
 """
 
@@ -20,7 +20,7 @@ from policies.rules import Rule
 _SPEAKING = frozenset({Result.HOLDS, Result.UNKNOWN})
 
 #: The pack of what `combine` itself says, and the day the Regulations it rests on came into force.
-_PACK, _EDITION = "pdp", date(2019, 7, 1)  # 国务院令第717号第四十七条
+PACK, _EDITION = "pdp", date(2019, 7, 1)  # 国务院令第717号第四十七条
 _SURE = {"content": "high", "article": "high"}
 _BASIS = tuple(
     Citation(
@@ -107,7 +107,7 @@ def nothing_asked() -> Finding:
     return Finding(
         rule="nothing-asked",
         no="PDP-1",
-        pack=_PACK,
+        pack=PACK,
         edition=_EDITION,
         effect=Effect.DENY,
         result=Result.HOLDS,
@@ -159,7 +159,7 @@ def _said(rule: str) -> Finding:
     return Finding(
         rule=rule,
         no="PDP-2" if basis else "PDP-3",
-        pack=_PACK,
+        pack=PACK,
         edition=_EDITION,
         effect=Effect.DENY,
         result=Result.HOLDS,

@@ -154,26 +154,30 @@ class Hearing:
         return frozenset[str]().union(*(scope.roots(rule.missing(scope)) for scope in scopes))
 
     def grounds(self, stratum_id: StratumId) -> Grounds:
-        """Whether a selected stratum has a legal basis for where it goes, and its donors' consent.
+        """Whether a selected stratum has a legal basis for where it goes, and its donors' consent."""
+        tags, unknown = self._tags(stratum_id)
+        covered = {self._has_permit(tag, stratum_id, unknown) for tag in tags}
+        return Grounds(
+            basis=covered.pop() if len(covered) == 1 else None,
+            consent=self.coverage[self._profiles[stratum_id]].covers,
+            missing=self.scopes[stratum_id].roots(unknown),
+        )
 
-        Its tag is `<item class>.<domestic or foreign>`; where either is unknown, every tag that it
-        may have needs a permit.
+    def _tags(self, stratum_id: StratumId) -> tuple[frozenset[str], set[str]]:
+        """The tags a stratum needs a permit for, `<item class>.<domestic or foreign>`.
+
+        Where the class or the destination is unknown, every tag that it may have, and what is unknown.
         """
         scope = self.scopes[stratum_id]
         item_class = scope("item.class")
         unknown: set[str] = set() if item_class else {"item.class"}
-        tags: list[str] = []
-        for each in [str(item_class)] if item_class else ["information", "material"]:
+        tags: set[str] = set()
+        for each in (str(item_class),) if item_class else ("information", "material"):
             abroad, open_facts = _goes_abroad(scope, each)
             unknown |= open_facts
-            tags += [f"{each}.foreign"] if abroad is not False else []
-            tags += [f"{each}.domestic"] if abroad is not True else []
-        covered = [self._has_permit(tag, stratum_id, unknown) for tag in tags]
-        basis = covered[0] if len(set(covered)) == 1 else None
-        profile = self._profiles[stratum_id]
-        return Grounds(
-            basis=basis, consent=self.coverage[profile].covers, missing=scope.roots(unknown)
-        )
+            tags |= {f"{each}.foreign"} if abroad is not False else set()
+            tags |= {f"{each}.domestic"} if abroad is not True else set()
+        return frozenset(tags), unknown
 
     def _has_permit(self, tag: str, stratum_id: StratumId, unknown: set[str]) -> bool | None:
         """Whether a permit covers the tag; what is missing for an unknown one goes to `unknown`."""
@@ -197,7 +201,9 @@ class Hearing:
         Found by letting it lapse the day before and hearing again the rules that look at it.
         """
         facts = self.question.facts
-        for kind, rules in sorted(self.law.papers.items()):
+        tags = frozenset[str]().union(*(self._tags(one)[0] for one in self.selected))
+        for kind, readers in sorted(self.law.papers.items()):
+            rules = [rule for rule in readers if _is_relied_on(rule, tags)]
             last = facts.get(f"paper.{kind}.valid_to")
             if not isinstance(last, date) or last < self.question.as_of:
                 continue
@@ -220,6 +226,13 @@ class Hearing:
             )
             for rule in rules
         )
+
+
+def _is_relied_on(rule: Rule, tags: frozenset[str]) -> bool:
+    """Whether a rule has a say in a permit of these tags; duties have none."""
+    if rule.effect is Effect.PERMIT:
+        return not rule.covers.isdisjoint(tags)
+    return rule.effect is not Effect.OBLIGE
 
 
 def _goes_abroad(look: Lookup, item_class: str) -> tuple[bool | None, set[str]]:

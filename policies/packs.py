@@ -194,7 +194,7 @@ class _Directory:
                 self._note(name, "has no edition beside it", "没有对应的版本")
         for numbers in revisions.values():
             if sorted(numbers) != list(range(1, len(numbers) + 1)):
-                self._note(max(numbers.values()), "corrects no edition", "缺少被更正的版本")
+                self._note(numbers[max(numbers)], "corrects no edition", "缺少被更正的版本")
         return {day: numbers[max(numbers)] for day, numbers in revisions.items()}
 
 
