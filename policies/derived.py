@@ -40,6 +40,9 @@ PAPERS = (
     "deposit",
 )
 
+#: Those who may be there without taking part; nobody asks, benefits or hosts without doing so.
+BYSTANDERS = frozenset({"recipient", "sponsor"})
+
 MAINLAND = "CN"
 IMPLEMENTING_RULES = date(2023, 7, 1)  # Order 21 art. 78
 CELL_LINE_ANSWERS = date(2025, 1, 1)  # NHC questions and answers of January 2025
@@ -197,11 +200,14 @@ def _dominated(look: Lookup, party: str) -> bool | None:
 def takes_part(look: Lookup, party: str) -> bool | None:
     """Whether a party counts among those a request serves.
 
-    NHC questions and answers of March 2025: one that only supplies EDC, or only funds, and has no
-    access to the data needs no cooperation approval. Before them every party counted.
+    Whoever asks, benefits or operates the place where data lie does. NHC questions and answers of
+    March 2025: a recipient or sponsor that only supplies EDC, or only funds, and has no access to the
+    data needs no cooperation approval. Before them every party counted.
     """
     present = _truth(look, f"{party}.present")
-    if present is False or _truth(look, f"{party}.has_access") is True:
+    if present is False or party not in BYSTANDERS:
+        return present
+    if _truth(look, f"{party}.has_access") is True:
         return present
     role = look(f"{party}.role")
     bystander = None if role is None else role in {"edc_only", "funder_only"}

@@ -192,6 +192,13 @@ ROWS = [
         True,
     ),
     ("role and access not said", "recipient.takes_part", DOMESTIC, None),
+    ("whoever benefits takes part", "beneficiary.takes_part", {"beneficiary.present": True}, True),
+    (
+        "a foreign beneficiary behind a domestic recipient",
+        "foreign_party_access",
+        {**AT_HOME, "beneficiary.present": True, "beneficiary.country": "US"},
+        True,
+    ),
     ("not there at all", "recipient.takes_part", {"recipient.present": False}, False),
     # Implementing Rules art. 12(1): the two ways to look through a chain
     (
