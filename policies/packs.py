@@ -227,5 +227,5 @@ def main(arguments: list[str]) -> int:
     return 1 if mistakes else 0
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - a test runs it as a process of its own
     sys.exit(main(sys.argv[1:]))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from policies import canonical
 from policies.canonical import DocumentError
 from policies.consent import DuoTerm, Profile, ProfileId, Purpose, Research
+from policies.decision import Deny, Hold, Permit, Refer
 from policies.document import decision_from, encode, question_from, replay
 from policies.pdp import decide
 from policies.rules import Law
@@ -256,6 +257,22 @@ def test_every_decision_can_be_taken_again(asked):
 @given(questions())
 def test_a_recorded_decision_is_read_again_with_its_texts(asked):
     decision = decide(asked, small_law())
+    assert decision_from(encode(asked, decision), small_law()) == decision
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome"),
+    [
+        (CLEAR, Permit),
+        ({**CLEAR, "recipient.country": "US"}, Hold),
+        ({**CLEAR, "request.doubtful": True}, Refer),
+        ({**CLEAR, "paper.licence.recorded": False}, Deny),
+    ],
+)
+def test_each_outcome_is_read_again(facts, outcome):
+    asked = question(facts, (stratum("a", 3),))
+    decision = decide(asked, small_law())
+    assert type(decision) is outcome
     assert decision_from(encode(asked, decision), small_law()) == decision
 
 
