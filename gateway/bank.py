@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def open_bank(settings: Settings, clock: Clock = system_clock) -> Bank:
             settings=settings,
             keys=keys,
             database=database,
-            law=packs.load(files("policies") / "packs"),
+            law=_shipped_law(),
             diseases=disease.tree(),
             origin=row.origin,
             party_id=row.party_id,
@@ -121,6 +122,12 @@ def verify_schema(conn: Connection) -> None:
             f"the schema is at `{current or 'none'}`, this version needs `{newest}`: "
             "stop the gateway, back up, run `hgr migrate`"
         )
+
+
+@cache
+def _shipped_law() -> Law:
+    """The packs that came with this version, read once: they do not change under a running process."""
+    return packs.load(files("policies") / "packs")
 
 
 def _whose(conn: Connection, settings: Settings, keys: Keys) -> Row[Any]:

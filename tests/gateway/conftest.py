@@ -67,9 +67,7 @@ def clock() -> SettableClock:
 
 
 @pytest.fixture
-def bank(
-    filled_bank: tuple[Path, World], tmp_path: Path, clock: SettableClock
-) -> Iterator[Bank]:
+def bank(filled_bank: tuple[Path, World], tmp_path: Path, clock: SettableClock) -> Iterator[Bank]:
     """A copy of the template, open; `bank.clock` is the `clock` fixture."""
     folder = tmp_path / "bank"
     shutil.copytree(filled_bank[0], folder)

@@ -1,0 +1,127 @@
+"""A bank is made once, opens only whole, and keeps its histories by the database itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from audit import check
+from audit.tables import metadata as log_metadata
+from gateway import tables
+from gateway.bank import Bank, open_bank
+from gateway.demo_world import World
+from gateway.errors import SettingsError
+from gateway.registry.intake import create_bank
+from tests.gateway.conftest import ORIGIN, SettableClock, settings_in
+
+
+def make(folder: Path, origin: str = ORIGIN) -> Bank:
+    return create_bank(
+        settings_in(folder), origin=origin, name_zh="虚构库", name_en="x", clock=SettableClock()
+    )
+
+
+def test_a_new_bank_has_its_party_an_empty_log_and_a_law(tmp_path: Path) -> None:
+    bank = make(tmp_path)
+    with bank.database.read() as conn:
+        assert conn.execute(sa.text("SELECT id, name_zh FROM party")).all() == [
+            ("pty_bank", "虚构库")
+        ]
+        check.check(conn, ORIGIN)
+    assert bank.party_id == "pty_bank"
+    assert bank.origin == ORIGIN
+    bank.database.close()
+
+
+def test_the_migrated_schema_is_the_one_the_code_declares(tmp_path: Path) -> None:
+    bank = make(tmp_path)
+    with bank.database.read() as conn:
+        context = MigrationContext.configure(
+            conn, opts={"compare_type": True, "include_object": _ours}
+        )
+        assert compare_metadata(context, [tables.metadata, log_metadata]) == []
+    bank.database.close()
+
+
+def _ours(_: object, name: str | None, kind: str, *__: object) -> bool:
+    return not (kind == "table" and name == "alembic_version")
+
+
+def test_a_bank_is_never_made_twice_nor_keys_overwritten(tmp_path: Path) -> None:
+    make(tmp_path).database.close()
+    with pytest.raises(SettingsError, match="is there already"):
+        make(tmp_path)
+    settings_in(tmp_path).database.unlink()
+    with pytest.raises(SettingsError, match="never overwritten"):
+        make(tmp_path)
+
+
+@pytest.mark.parametrize("origin", ["with space", "with+plus", ""])
+def test_an_origin_that_cannot_name_a_log_leaves_no_bank(tmp_path: Path, origin: str) -> None:
+    with pytest.raises(SettingsError, match="cannot name a log"):
+        make(tmp_path, origin)
+    assert not settings_in(tmp_path).database.exists()
+
+
+def test_opening_refuses_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="missing"):
+        open_bank(settings_in(tmp_path))
+    make(tmp_path).database.close()
+    settings_in(tmp_path).database.unlink()
+    with pytest.raises(SettingsError, match="hgr init"):
+        open_bank(settings_in(tmp_path))
+
+
+def test_opening_refuses_another_banks_keys(tmp_path: Path) -> None:
+    make(tmp_path / "a").database.close()
+    make(tmp_path / "b", "other.example/hgr").database.close()
+    settings = settings_in(tmp_path / "a").model_copy(
+        update={"keys_dir": settings_in(tmp_path / "b").keys_dir}
+    )
+    with pytest.raises(SettingsError, match="the keys in"):
+        open_bank(settings)
+    open_bank(settings_in(tmp_path / "a")).database.close()  # and held nothing open
+
+
+@pytest.mark.parametrize(
+    ("said", "change"),
+    [
+        ("hgr migrate", "UPDATE alembic_version SET version_num = '0000'"),
+        ("hgr migrate", "DROP TABLE alembic_version"),
+        ("holds no bank", "DELETE FROM bank"),
+    ],
+)
+def test_opening_refuses_another_schema_or_an_empty_file(
+    tmp_path: Path, said: str, change: str
+) -> None:
+    make(tmp_path).database.close()
+    with sqlite3.connect(settings_in(tmp_path).database) as raw:
+        raw.execute(change)
+    raw.close()
+    with pytest.raises(SettingsError, match=said):
+        open_bank(settings_in(tmp_path))
+
+
+def test_a_bank_open_elsewhere_is_refused(bank: Bank) -> None:
+    with pytest.raises(SettingsError, match="held by another"):
+        open_bank(bank.settings)
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE withdrawal SET scope = 'contact'", "DELETE FROM withdrawal"]
+)
+def test_the_database_itself_keeps_withdrawals(bank: Bank, world: World, change: str) -> None:
+    with pytest.raises(sa.exc.IntegrityError, match="append-only: withdrawal"):
+        bank.database.write(lambda conn: conn.execute(sa.text(change)))
+
+
+def test_files_of_a_bank_are_for_its_owner_alone(bank: Bank, tmp_path: Path) -> None:
+    fresh = make(tmp_path / "fresh")
+    assert fresh.settings.database.stat().st_mode & 0o077 == 0
+    assert fresh.settings.data_dir.stat().st_mode & 0o077 == 0
+    fresh.database.close()
