@@ -54,6 +54,9 @@ def _refuse_number(text: str) -> NoReturn:
 
 
 def _verify(value: Json) -> None:
+    kind = type(value)  # exact types: a bool is no integer here, and nothing is half a list
+    if kind in _PLAIN:
+        return
     if isinstance(value, dict):
         for key, member in value.items():
             if not key.isascii():
@@ -62,7 +65,10 @@ def _verify(value: Json) -> None:
     elif isinstance(value, list):
         for member in value:
             _verify(member)
-    elif type(value) is int and abs(value) > MAX_INTEGER:
+    elif not isinstance(value, int):
+        raise DocumentError(f"a {kind.__name__} cannot stand in a document")
+    elif abs(value) > MAX_INTEGER:
         raise DocumentError(f"`{value}` is beyond 2^53-1")
-    elif not isinstance(value, str | int | None):
-        raise DocumentError(f"a {type(value).__name__} cannot stand in a document")
+
+
+_PLAIN = frozenset({str, bool, type(None)})

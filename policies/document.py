@@ -10,8 +10,8 @@ donor groups are sorted, so that how they were gathered leaves no trace.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -209,28 +209,31 @@ def _obligation(obligation: Obligation) -> Json:
 
 
 def _object(value: Any) -> dict[str, Json]:  # any dataclass of ours
-    return {each.name: _json(getattr(value, each.name)) for each in fields(value)}
+    return {name: _json(getattr(value, name)) for name in value.__dataclass_fields__}
 
 
-def _json(value: object) -> Json:  # noqa: PLR0911 - one arm for each kind of value
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def _json(value: Any) -> Json:
     """Our dataclasses, mappings, tuples, sets and dates as JSON."""
+    kind = type(value)
+    if kind in _PLAIN:
+        plain: Json = value
+        return plain
+    if kind is tuple:
+        return [_json(member) for member in value]
+    if is_dataclass(kind):
+        return _object(value)
     match value:
-        case StrEnum():
-            return value.value
-        case None | bool() | int() | str():
-            return value
-        case date():
-            return value.isoformat()
+        case StrEnum() | date():
+            return str(value)  # of a date, ISO 8601
         case frozenset():
             return [*sorted(str(member) for member in value)]
-        case Mapping():
+        case dict():
             return {str(key): _json(member) for key, member in value.items()}
-        case Sequence():
-            return [_json(member) for member in value]
-        case _ if is_dataclass(value):
-            return _object(value)
         case _:
-            raise DocumentError(f"a {type(value).__name__} cannot stand in a document")
+            raise DocumentError(f"a {kind.__name__} cannot stand in a document")
 
 
 # ---- reading -------------------------------------------------------------------------------------

@@ -58,18 +58,18 @@ class Rule:
     obligation: Attached | None = None
     quote: str | None = None
     ask: Mapping[str, str] | None = None
+    acts_as: Effect = field(
+        init=False
+    )  # its effect, but a tentative prohibition only asks a person
+
+    def __post_init__(self) -> None:
+        asks = self.effect is Effect.DENY and self.is_tentative
+        object.__setattr__(self, "acts_as", Effect.REFER if asks else self.effect)
 
     @property
     def is_tentative(self) -> bool:
         """Whether its content is of low confidence and nobody has confirmed it (design §5)."""
         return self.confidence["content"] == "low" and not self.confirmed
-
-    @property
-    def acts_as(self) -> Effect:
-        """Its effect, but that a tentative prohibition only asks a person to judge."""
-        if self.effect is Effect.DENY and self.is_tentative:
-            return Effect.REFER
-        return self.effect
 
     @property
     def reads(self) -> frozenset[str]:

@@ -155,7 +155,7 @@ class Scope:
     serves one decision in one thread.
     """
 
-    __slots__ = ("_derived", "_known", "_parent")
+    __slots__ = ("_derived", "_known", "_parent", "_roots")
 
     def __init__(
         self,
@@ -166,6 +166,7 @@ class Scope:
         self._known = dict(given)
         self._derived = derived
         self._parent = parent
+        self._roots: dict[str, frozenset[str]] = {}
 
     def __call__(self, name: str) -> Value | None:
         """The value of a fact, or None when it is unknown."""
@@ -190,14 +191,19 @@ class Scope:
         """
         found: set[str] = set()
         for name in names:
-            fact = self._derived.get(name)
-            if fact is not None:
-                found |= self._behind(fact)
-            elif self._parent is not None:
-                found |= self._parent.roots((name,))
-            else:
-                found.add(name)
+            known = self._roots.get(name)
+            if known is None:
+                known = self._roots[name] = self._roots_of(name)
+            found |= known
         return frozenset(found)
+
+    def _roots_of(self, name: str) -> frozenset[str]:
+        fact = self._derived.get(name)
+        if fact is not None:
+            return self._behind(fact)
+        if self._parent is not None:
+            return self._parent.roots((name,))
+        return frozenset({name})
 
     def _behind(self, fact: Fact) -> frozenset[str]:
         absent: list[str] = []
