@@ -12,6 +12,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Caller, Role
 from gateway.registry import intake
 from gateway.replies import Rendered, Reply
-from gateway.reports import exports
+from gateway.reports import exports, reading
 from policies import packs
 from policies.packs import PackError
 
@@ -74,7 +75,10 @@ def _explained() -> Iterator[None]:
         yield
     except PackError as error:
         _fail(str(error))
-    except (SettingsError, LogError, ProblemError, OSError) as error:
+    except verify.RefusedError as error:
+        err.print(f"[red]✗[/red] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    except (SettingsError, LogError, ProblemError, OSError, ValueError) as error:
         _fail(str(error))
 
 
@@ -293,8 +297,8 @@ def audit_export(
     """Export the whole log up to a fresh checkpoint (not while the bank is being served)."""
     with _open() as bank:
         made = exports.make(bank, asked_by=OPERATOR.id)
-        _record(bank, "export.made", partial(exports.register, made=made), {"export": made.id})
-        file.write_bytes(made.path.read_bytes())
+        _record(bank, "export.made", partial(exports.record, export=made), {"export": made.id})
+        file.write_bytes(exports.path_of(bank, made).read_bytes())
         out.print(f"[green]✓[/green] {file}  SHA-256 {made.sha256}", soft_wrap=True)
 
 
@@ -314,16 +318,16 @@ def audit_replay(
 ) -> None:
     """Decide every decision of a package again, with the packs inside it; the bytes must be equal."""
     with _explained():
-        results = exports.replay(package)
-    wrong = [r for r in results if not r.ok]
+        results = list(reading.replay(package))
+    wrong = [r for r in results if not r.same]
     if as_json:
-        rows = [{"index": r.index, "ok": r.ok, "difference": r.difference} for r in results]
-        sys.stdout.write(json.dumps(rows) + "\n")
+        sys.stdout.write(json.dumps([asdict(r) for r in results]) + "\n")
     else:
         same = len(results) - len(wrong)
         out.print(f"{same}/{len(results)} 项判定重新得出相同字节 · decided again to the same bytes")
         for r in wrong:
-            out.print(f"[red]✗[/red] entry {r.index}: {r.difference}", soft_wrap=True)
+            why = r.failed or ", ".join((*r.differs, *r.digests))
+            out.print(f"[red]✗[/red] entry {r.index} {r.decision_id}: {why}", soft_wrap=True)
     raise typer.Exit(1 if wrong else 0)
 
 
@@ -331,7 +335,7 @@ def audit_replay(
 def audit_report(package: Annotated[Path, typer.Argument(help="the export")]) -> None:
     """What a package says, in plain words."""
     with _explained():
-        sys.stdout.write(exports.report(package) + "\n")
+        sys.stdout.write(reading.report(package) + "\n")
 
 
 # --- newcomer -------------------------------------------------------------------------------------

@@ -31,11 +31,11 @@ from rich.panel import Panel
 from rich.table import Table
 
 from gateway import demo_world
-from gateway.bank import system_clock
+from gateway.bank import Bank, system_clock
 from gateway.identity import people
 from gateway.identity.scopes import KEY_SCOPES, Role
 from gateway.registry import intake
-from gateway.reports import exports
+from gateway.reports import reading
 from gateway.settings import Settings
 
 #: login → (name, role); all invented.
@@ -343,22 +343,24 @@ class Story:
         if not that:
             raise UnexpectedError(f"step {self.number}: {what}")
 
-    def show(self, answer: Mapping[str, Any], outcome: str) -> None:
-        """A decision as the caller sees it, and that its outcome is the one expected."""
+    def show(self, answer: Mapping[str, Any], outcome: str, only: str | None = None) -> None:
+        """A decision as the caller sees it, and that its outcome is the one expected.
+
+        `only`: show blockers of this effect and of the request as a whole.
+        """
         words = {"permit": "准予", "hold": "暂缓", "refer": "转人工", "deny": "不予"}
         asked, may = answer["asked"]["people"]["shown"], answer["permitted"]["people"]["shown"]
         self.say(
             f"判定 [bold]{words[answer['outcome']]}[/bold] ({answer['outcome']}) · 申请 {asked} 人,"
             f"可提供 {may} 人 · 日志第 {answer['log']['index']} 条"
         )
-        for one in answer["blockers"]:
-            cite = "、".join(c["text"]["zh"] for c in one["cite"]) or "—"
-            touched = one["touched"]["shown"] if one["touched"] else "—"
-            alone = one["freed_if_fixed_alone"]
-            self.say(
-                f"  · {one['no'] or ''} {one['says']['zh']}（{cite}）涉及 {touched} 人,"
-                f"仅此一项 {alone['shown'] if alone else '—'} 人;责任方 {one['owner']}"
-            )
+        shown = [
+            b
+            for b in answer["blockers"]
+            if only is None or (b["effect"] == only and b["level"] == "request")
+        ]
+        for one in shown:
+            self.say(f"  · {one['no'] or ''} {one['says']['zh']}{_cited(one)}{_counted(one)}")
         self.expect(
             that=answer["outcome"] == outcome, what=f"{answer['outcome']}, {outcome} was due"
         )
@@ -506,7 +508,7 @@ class Story:
         ):
             self.step(f"{zh}:不予", f"deny: {en}")
             answer = self.stage.post(key, "/v1/access-requests", {"ask": ask}, 201)
-            self.show(answer, "deny")
+            self.show(answer, "deny", only="deny")
             named = {b["no"] for b in answer["blockers"] if b["effect"] == "deny"}
             self.expect(that=no in named, what=f"{no} is not among the reasons")
 
@@ -606,8 +608,8 @@ class Story:
             verifier = self.place / "verify.py"
             verifier.write_bytes(archive.read("verify.py"))
         self.expect(that=self._verify(verifier, package) == 0, what="the package does not verify")
-        results = exports.replay(package)
-        wrong = [r for r in results if not r.ok]
+        results = list(reading.replay(package))
+        wrong = [r for r in results if not r.same]
         self.say(f"{len(results) - len(wrong)}/{len(results)} 件判定重新得出相同字节")
         self.expect(that=bool(results) and not wrong, what="a decision came out otherwise")
         self.step("改动一个字节:验证指出是哪一条", "one byte is changed")
@@ -649,7 +651,19 @@ class Story:
         return self.stage.post(session, path, body, status, if_match=revision)
 
 
-def _enrol(bank: Any, login: str) -> Account:
+def _cited(blocker: Mapping[str, Any]) -> str:
+    articles = "、".join(one["text"]["zh"] for one in blocker["cite"])
+    return f"（{articles}）" if articles else ""
+
+
+def _counted(blocker: Mapping[str, Any]) -> str:
+    if blocker["level"] == "request" or blocker["touched"] is None:
+        return ""
+    touched, alone = blocker["touched"], blocker["freed_if_fixed_alone"]
+    return f" 涉及 {touched['shown']} 人,仅因此项 {alone['shown'] if alone else '—'} 人"
+
+
+def _enrol(bank: Bank, login: str) -> Account:
     name, role = STAFF[login]
     password = secrets.token_urlsafe(12)
     new = people.NewPerson(
