@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def load(port: int, make_request, seconds: float) -> int:
+async def load(port: int, make_request: Callable[[], bytes], seconds: float) -> int:
     """Keep `CONNECTIONS` connections busy; counts answers, and fails on the first wrong one."""
     until = time.monotonic() + seconds
     done = 0
@@ -78,7 +79,7 @@ async def load(port: int, make_request, seconds: float) -> int:
     return done
 
 
-def measure(pid: int, port: int, make_request) -> Measured:
+def measure(pid: int, port: int, make_request: Callable[[], bytes]) -> Measured:
     before, start = cpu_seconds(pid), time.monotonic()
     done = asyncio.run(load(port, make_request, SECONDS))
     took = time.monotonic() - start
@@ -86,7 +87,7 @@ def measure(pid: int, port: int, make_request) -> Measured:
 
 
 @contextmanager
-def bare_server(port: int):
+def bare_server(port: int) -> Iterator[int]:
     process = subprocess.Popen([sys.executable, "-c", BARE, str(port)])
     try:
         for _ in range(200):

@@ -137,7 +137,7 @@ def init(
         finally:
             bank.database.close()
     out.print(f"[green]✓[/green] 新库已建立 · a new bank: {bank.settings.data_dir}")
-    out.print(f"  日志公钥 · log key: {bank.keys.log.vkey}", soft_wrap=True)
+    out.print(f"  日志公钥 · log key: {bank.keys.log.verifier().vkey}", soft_wrap=True)
     out.print("  以下只显示一次 · shown once:")
     out.print(f"  login    {admin}")
     out.print(f"  password {password}")
@@ -202,7 +202,7 @@ def doctor(
         with bank.database.read() as conn:
             log.check(conn, bank.origin)
             size = log.head(conn, bank.origin).size
-            roles = [r for (r,) in conn.execute(people.active_roles())]
+            roles = list(conn.execute(people.active_roles()).scalars())
         out.print("[green]✓[/green] 设置、密钥、结构、规则包 · settings, keys, schema, packs")
         out.print(f"[green]✓[/green] 日志完整 · the log is whole: {size} entries")
         staffed = {role: sum(role in each for each in roles) for role in Role}

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pyotp
+from pyotp.totp import TOTP
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -132,7 +132,7 @@ class Stage:
             body = {
                 "login": login,
                 "password": account.password,
-                "code": pyotp.TOTP(account.totp_secret).now(),
+                "code": TOTP(account.totp_secret).now(),
             }
             self.sessions[login] = self.post(None, "/v1/sessions", body, 201)["token"]
         return self.sessions[login]
