@@ -65,6 +65,17 @@ class Doubt:
 
 def create_app(bank: Bank) -> FastAPI:
     """The app over one open bank. Raises `SettingsError` naming every route without a scope."""
+    app = routes()
+    install(app, bank)
+    app.state.doubt = doubt = Doubt()
+    app.add_middleware(
+        Door, body_bytes=bank.settings.body_bytes, in_doubt=lambda: bool(doubt.reason)
+    )
+    return app
+
+
+def routes() -> FastAPI:
+    """The app without a bank: enough to read its contract, not to serve it."""
     # /docs and /redoc load scripts from elsewhere; the contract itself is served by a route of ours.
     app = FastAPI(
         title="HGR gateway",
@@ -75,17 +86,12 @@ def create_app(bank: Bank) -> FastAPI:
         lifespan=_lifespan,
         redirect_slashes=False,
     )
-    install(app, bank)
-    app.state.doubt = doubt = Doubt()
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
     unscoped = unscoped_routes(app)
     if unscoped:
         raise SettingsError(f"these routes name no scope: {', '.join(unscoped)}")
-    app.add_middleware(
-        Door, body_bytes=bank.settings.body_bytes, in_doubt=lambda: bool(doubt.reason)
-    )
     return app
 
 

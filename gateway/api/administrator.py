@@ -98,7 +98,9 @@ async def issue_key(
 def list_keys(
     bank: OpenBank,
     _: Keeping,
-    party: Annotated[str, Query(pattern=r"^[A-Za-z0-9_.:-]{1,80}$", examples=["pty_shanghai_hospital"])],
+    party: Annotated[
+        str, Query(pattern=r"^[A-Za-z0-9_.:-]{1,80}$", examples=["pty_shanghai_hospital"])
+    ],
 ) -> Response:
     """All keys of `party`."""
     with bank.database.read() as conn:

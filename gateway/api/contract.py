@@ -155,7 +155,11 @@ def _describe(
         if said.example is not None:
             content["example"] = said.example
         operation["requestBody"] = {"required": True, "content": {row.body.media_type: content}}
+    elif said.example is not None:
+        for content in operation["requestBody"]["content"].values():
+            content["example"] = said.example
     for parameter in operation.get("parameters", []):
+        _never_null(parameter)
         if parameter["name"] in said.fill:
             parameter["example"] = said.fill[parameter["name"]]
     responses: dict[str, Any] = {
@@ -169,6 +173,14 @@ def _describe(
         else:
             responses[status] = refusal
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _never_null(parameter: dict[str, Any]) -> None:
+    # A header or query parameter is there or it is not; pydantic's "or null" cannot be sent.
+    given = parameter["schema"].get("anyOf", [])
+    kept = [one for one in given if one.get("type") != "null"]
+    if len(kept) == 1 < len(given):
+        parameter["schema"] = kept[0]
 
 
 def codes_of(row: Described) -> list[str]:

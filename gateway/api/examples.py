@@ -114,7 +114,7 @@ SESSION: Final[dict[str, Any]] = {
 
 HANDOVER: Final[dict[str, Any]] = {
     "how": "courier",
-    "tubes": ["{tube}"],
+    "tubes": ["{tubes}"],
     "files": {},
 }
 

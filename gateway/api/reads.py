@@ -147,15 +147,8 @@ def catalogue(conn: Connection) -> tuple[Counted, ...]:
     by_kind = by_kind.group_by(_holding.c.collection_id, _holding.c.kind)
     for collection, kind, count in conn.execute(by_kind.order_by(_holding.c.kind)):
         kinds.setdefault(collection, []).append((kind, count))
-    in_all: dict[str, int] = dict(
-        conn.execute(
-            sa.select(_holding.c.collection_id, people)
-            .where(available)
-            .group_by(_holding.c.collection_id)
-        )
-        .tuples()
-        .all()
-    )
+    counted = sa.select(_holding.c.collection_id, people).where(available)
+    in_all = {row[0]: row[1] for row in conn.execute(counted.group_by(_holding.c.collection_id))}
     return tuple(
         Counted(
             id=row.id,

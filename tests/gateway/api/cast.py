@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pyotp
+import sqlalchemy as sa
 
 from gateway.api import examples
 from gateway.app import create_app
@@ -17,6 +18,7 @@ from gateway.bank import Bank
 from gateway.demo_world import World
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES
+from gateway.tables import Holding, ReleaseItem, table_of
 from tests.gateway.api.door import Door, good
 
 PASSWORD = "a long invented passphrase"
@@ -118,7 +120,7 @@ def staged(bank: Bank, world: World) -> Cast:
         }
         token = good(door.post("/oauth/token", data=form))["access_token"]
         cast = Cast(key.text, key.key.id, token, other.text, sessions, secrets)
-        _story(door, cast)
+        _story(door, bank, cast)
         cast.made["spare_key"] = mint(bank, HOSPITAL).key.id
         cast.made["donor"] = (
             world.donors["NA18525"]
@@ -141,7 +143,7 @@ def approve(door: Door, cast: Cast, case_id: str) -> dict[str, Any]:
         "command": "recommend",
         "recommendation": "approve",
         "reason": "经核对,研究目的与知情同意范围一致,拟同意提供所申请的样本。",
-        "dispositions": {rule: "已逐项核对,予以接受。" for rule in shape["dispose"]},
+        "dispositions": dict.fromkeys(shape["dispose"], "已逐项核对,予以接受。"),
     }
     path = f"/v1/cases/{case_id}/commands"
     headers = {"If-Match": case.headers["ETag"]}
@@ -158,7 +160,15 @@ def release(door: Door, cast: Cast, grant: str, key: str) -> dict[str, Any]:
     return dict(good(answer, 201))
 
 
-def _story(door: Door, cast: Cast) -> None:
+def tubes_of(bank: Bank, release_id: str) -> list[str]:
+    """The tube codes of a release, as staff would scan them."""
+    holding, item = table_of(Holding), table_of(ReleaseItem)
+    query = sa.select(holding.c.code).join(item, item.c.holding_id == holding.c.id)
+    with bank.database.read() as conn:
+        return list(conn.execute(query.where(item.c.release_id == release_id)).scalars())
+
+
+def _story(door: Door, bank: Bank, cast: Cast) -> None:
     made = cast.made
     body = {"ask": ask(), "draft": True}
     made["draft"] = good(door.post("/v1/access-requests", json=body, as_=cast.key), 201)["id"]
@@ -167,7 +177,13 @@ def _story(door: Door, cast: Cast) -> None:
     made["grant"] = approve(door, cast, submit(door, cast)["case"])["grant"]
     made["released_grant"] = approve(door, cast, submit(door, cast)["case"])["grant"]
     out = release(door, cast, made["released_grant"], "story-1")
-    made |= {"release": out["id"], "manifest_sha256": out["manifest_sha256"]}
+    made["release"] = out["id"]
+    grant = approve(door, cast, submit(door, cast)["case"])["grant"]
+    out = release(door, cast, grant, "story-2")
+    made |= {"handed_release": out["id"], "manifest_sha256": out["manifest_sha256"]}
+    scanned = {"how": "courier", "tubes": tubes_of(bank, out["id"])}
+    path = f"/v1/releases/{out['id']}/handover"
+    good(door.post(path, json=scanned, as_=cast.officer))
     paper = door.post("/v1/papers", json=examples.PAPER, as_=cast.second)
     made["unchecked_paper"] = good(paper, 201)["id"]
     finding = door.post("/v1/determinations", json=examples.DETERMINATION, as_=cast.second)
