@@ -1,0 +1,240 @@
+"""Papers count by two people, for what they are bound to; quotas are never overdrawn."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from gateway.bank import Bank
+from gateway.errors import ProblemError
+from gateway.registry import papers
+from gateway.registry.papers import Fit, Paper, PaperDraft
+from gateway.registry.version import facts_version
+from tests.gateway.conftest import START
+
+DAY = date(2026, 11, 22)
+DRAFT = PaperDraft(
+    kind="prior_report",
+    number="虚构报告2026-01",
+    issuer="虚构主管部门",
+    holder_id="pty_partner_institute",
+    project_id="prj_sino_foreign",
+    valid_from=date(2026, 11, 1),
+    valid_to=date(2027, 10, 31),
+    document_sha256="0" * 64,
+)
+FIT = Fit(
+    as_of=DAY,
+    project_id="prj_sino_foreign",
+    parties=frozenset({"pty_foreign_university"}),
+    collections=frozenset({"col_chb"}),
+    datasets=frozenset({"d1"}),
+)
+
+
+def put(conn: Connection, draft: PaperDraft, *, checked: bool = True) -> Paper:
+    paper = papers.record(conn, draft, person_id="psn_a", now=START)
+    return papers.check(conn, paper.id, person_id="psn_b", now=START) if checked else paper
+
+
+def chosen(conn: Connection, kind: str = "prior_report", fit: Fit = FIT) -> Paper | None:
+    return papers.choose(papers.counting(conn, fit, bank_party_id="pty_bank"), kind, fit)
+
+
+def test_a_paper_counts_from_the_second_person_to_its_voiding(bank: Bank) -> None:
+    def unit(conn: Connection) -> None:
+        versions = [facts_version(conn)]
+        paper = put(conn, DRAFT, checked=False)
+        assert chosen(conn) is None
+        versions.append(facts_version(conn))
+        with pytest.raises(ProblemError, match="same_person"):
+            papers.check(conn, paper.id, person_id="psn_a", now=START)
+        papers.check(conn, paper.id, person_id="psn_b", now=START)
+        assert (chosen(conn) or paper).checked_by == "psn_b"
+        versions.append(facts_version(conn))
+        with pytest.raises(ProblemError, match="already_done"):
+            papers.check(conn, paper.id, person_id="psn_c", now=START)
+        papers.void(conn, paper.id, reason="证书作废", now=START)
+        assert chosen(conn) is None
+        versions.append(facts_version(conn))
+        with pytest.raises(ProblemError, match="already_done"):
+            papers.void(conn, paper.id, reason="again", now=START)
+        with pytest.raises(ProblemError, match="state_conflict"):
+            papers.check(conn, paper.id, person_id="psn_c", now=START)
+        assert versions == sorted(set(versions)), "every write raises the version of the facts"
+
+    bank.database.write(unit)
+
+
+WRONG = [
+    ("kind nobody knows", {"kind": "letter"}, "/kind"),
+    ("no last day, not open-ended", {"valid_to": None}, "/valid_to"),
+    ("both", {"open_ended": True}, "/valid_to"),
+    ("ends before it begins", {"valid_to": date(2026, 1, 1)}, "/valid_to"),
+    ("a list that is none", {"scope": {"types": "dna"}}, "/scope/types"),
+    ("an entry of another kind", {"scope": {"before_start": True}}, "/scope/before_start"),
+    ("a flag that is no truth", {"kind": "filing", "scope": {"before_start": 1}}, "/scope/before_start"),
+    ("a measure nobody counts", {"quotas": {"litres": 3}}, "/quotas/litres"),
+    ("less than nothing", {"quotas": {"people": -1}}, "/quotas/people"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "pointer"), [r[1:] for r in WRONG], ids=[r[0] for r in WRONG])
+def test_wrong_papers_are_refused(bank: Bank, changes, pointer) -> None:
+    with pytest.raises(ProblemError) as error:
+        bank.database.write(lambda conn: put(conn, replace(DRAFT, **changes)))
+    assert error.value.code == "invalid_request"
+    assert pointer in {each.pointer for each in error.value.errors}
+
+
+@pytest.mark.parametrize("wrong", ["holder_id", "project_id", "collection_id"])
+def test_papers_of_nobody_are_refused(bank: Bank, wrong: str) -> None:
+    with pytest.raises(ProblemError, match="not_found"):
+        bank.database.write(lambda conn: put(conn, replace(DRAFT, **{wrong: "x_nothing"})))
+
+
+FREE: dict[str, object] = {"project_id": None, "holder_id": "pty_foreign_university"}
+OURS = FREE | {"holder_id": "pty_bank"}
+BINDING = [
+    # name, what differs from a paper of this project, whether it speaks to the question
+    ("of this project", {}, True),
+    ("of another project", {"project_id": "prj_hospital_hmb"}, False),
+    ("of none", FREE, False),
+    ("ethics of none", FREE | {"kind": "ethics"}, False),
+    ("a licence not the bank's", FREE | {"kind": "preservation"}, False),
+    ("the bank's licence", OURS | {"kind": "preservation"}, True),
+    ("of a collection asked for", FREE | {"kind": "deposit", "collection_id": "col_chb"}, True),
+    ("of another collection", FREE | {"kind": "deposit", "collection_id": "col_chs"}, False),
+    (
+        "an assessment naming the parties",
+        OURS | {"kind": "pia", "scope": {"parties": ["pty_foreign_university"]}},
+        True,
+    ),
+    ("one naming others", OURS | {"kind": "pia", "scope": {"parties": ["pty_cart_jv"]}}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "speaks"), [r[1:] for r in BINDING], ids=[r[0] for r in BINDING]
+)
+def test_binding(bank: Bank, changes, speaks) -> None:
+    def unit(conn: Connection) -> bool:
+        paper = put(conn, replace(DRAFT, **changes))
+        counting = papers.counting(conn, FIT, bank_party_id="pty_bank")
+        return paper.id in {each.id for each in counting}
+
+    assert bank.database.write(unit) is speaks
+
+
+BETTER = [
+    ("in force", {}, {"valid_to": date(2026, 11, 21)}),
+    ("on its last day", {"valid_to": DAY}, {"valid_from": date(2026, 11, 23)}),
+    ("with the right parties", {"scope": {"parties": ["pty_foreign_university"]}}, {}),
+    ("for this data set", {"scope": {"dataset_sha256": ["d1", "d2"]}}, {"scope": {"dataset_sha256": ["d2"]}}),
+    ("with something left", {"quotas": {"people": 1}}, {"quotas": {"people": 0}, "valid_to": date(2030, 1, 1)}),
+    ("lasting longer", {"valid_to": date(2029, 1, 1)}, {}),
+    ("without an end", {"valid_to": None, "open_ended": True}, {"valid_to": date(2050, 1, 1)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("better", "worse"), [r[1:] for r in BETTER], ids=[r[0] for r in BETTER])
+def test_the_best_paper_is_chosen_in_either_order(bank: Bank, better, worse) -> None:
+    for first, second in ((better, worse), (worse, better)):
+
+        def unit(conn: Connection, first=first, second=second) -> str:
+            for draft in (first, second):
+                put(conn, replace(DRAFT, **draft))
+            found = papers.counting(conn, FIT, bank_party_id="pty_bank")
+            paper = papers.choose(found, "prior_report", FIT)
+            assert paper is not None
+            for each in found:
+                if each.kind == "prior_report":
+                    papers.void(conn, each.id, reason="test", now=START)
+            return "better" if _is(paper, better) else "worse"
+
+        assert bank.database.write(unit) == "better"
+
+
+def _is(paper: Paper, draft: dict[str, object]) -> bool:
+    said = {"valid_to": DRAFT.valid_to, "valid_from": DRAFT.valid_from, "scope": {}} | draft
+    quotas = {quota.measure: quota.total for quota in paper.quotas}
+    return (
+        paper.valid_to == said["valid_to"]
+        and paper.valid_from == said["valid_from"]
+        and dict(paper.scope) == said["scope"]
+        and quotas == draft.get("quotas", {})
+    )
+
+
+def test_facts_of_a_paper(bank: Bank) -> None:
+    draft = replace(
+        DRAFT,
+        kind="ethics",
+        scope={"purposes": ["health"], "parties": ["pty_foreign_university"], "committee_registered": True},
+        quotas={"people": 5, "units": 0},
+    )  # fmt: skip
+    paper = bank.database.write(lambda conn: put(conn, draft))
+    assert papers.facts(paper, "ethics", FIT) == {
+        "paper.ethics.recorded": True,
+        "paper.ethics.valid_from": date(2026, 11, 1),
+        "paper.ethics.valid_to": date(2027, 10, 31),
+        "paper.ethics.open_ended": False,
+        "paper.ethics.purposes": frozenset({"health"}),
+        "paper.ethics.parties_match": True,
+        "paper.ethics.people_left": 5,
+        "paper.ethics.units_left": 0,
+        "paper.ethics.exhausted": True,
+        "paper.ethics.committee_registered": True,
+    }
+    assert papers.facts(None, "exit", FIT) == {"paper.exit.recorded": False}
+
+
+def test_a_quota_is_drawn_whole_or_not_at_all(bank: Bank) -> None:
+    quota = "qta_cooperation_sino_foreign_people"  # 600 people
+
+    def unit(conn: Connection) -> list[bool]:
+        return [papers.draw(conn, quota, amount) for amount in (599, 2, 1, 0, 1)]
+
+    assert bank.database.write(unit) == [True, False, True, True, False]
+    with pytest.raises(ValueError, match="negative"):
+        bank.database.write(lambda conn: papers.draw(conn, quota, -1))
+
+
+def test_two_hundred_draws_on_a_hundred_give_exactly_a_hundred(bank: Bank) -> None:
+    paper = bank.database.write(lambda conn: put(conn, replace(DRAFT, quotas={"units": 100})))
+    quota = paper.quotas[0].id
+
+    def one(number: int) -> bool:
+        return bank.database.write(
+            lambda conn: papers.draw_for(conn, quota, 1, grant_id=f"grt_{number}", now=START)
+        )
+
+    with ThreadPoolExecutor(40) as pool:
+        drawn = list(pool.map(one, range(200)))
+    assert drawn.count(True) == 100
+    with bank.database.read() as conn:
+        left = papers.read(conn, paper.id).quotas[0]
+        draws = sa.text("SELECT sum(amount) FROM quota_draw WHERE quota_id = :quota")
+        assert (left.used, conn.execute(draws, {"quota": quota}).scalar_one()) == (100, 100)
+
+
+def test_lists(bank: Bank) -> None:
+    with bank.database.read() as conn:
+        mine = papers.listed(conn, project_id="prj_sino_foreign")
+        assert {paper.kind for paper in mine} == {
+            "ethics",
+            "cooperation",
+            "standard_contract",
+            "pia",
+        }
+        assert [p.id for p in papers.listed(conn, holder_id="pty_cart_jv")] == [
+            "ppr_ethics_jv_car_t"
+        ]
+        assert len(papers.listed(conn)) > len(mine)
+        with pytest.raises(ProblemError, match="not_found"):
+            papers.read(conn, "ppr_none")
