@@ -67,12 +67,6 @@ class Standing:
     lacking: bool
     grounded: bool | None
 
-    @property
-    def turns_on_grounds(self) -> bool:
-        """Whether nothing but the want of a basis or consent stands against it."""
-        in_the_way = self.prohibited or self.referred or self.lacking
-        return not in_the_way and self.unknown is Unknown.NOTHING and self.grounded is not True
-
 
 def combine(standing: Standing) -> Outcome:  # noqa: PLR0911 - one arm, one sentence
     """The truth table of design §5, strongest first."""
@@ -137,7 +131,9 @@ def _decide(hearing: Hearing) -> Decision:
     findings = [weights.finding(verdict) for verdict in verdicts]
     if asked_nothing:
         findings.append(nothing_asked())
-    elif standing.turns_on_grounds:
+    elif not standing.prohibited and outcome is not Outcome.HOLD:
+        # Whoever judges a refer must see that something of it has no basis or consent; a hold is
+        # decided again anyway, and its paper may well be the basis.
         findings.extend(no_grounds(hearing, grounds))
     findings.sort(key=lambda f: (f.pack, f.no, f.rule, f.result))
     told = tuple(findings)
