@@ -205,7 +205,7 @@ def doctor(
             roles = list(conn.execute(people.active_roles()).scalars())
         out.print("[green]✓[/green] 设置、密钥、结构、规则包 · settings, keys, schema, packs")
         out.print(f"[green]✓[/green] 日志完整 · the log is whole: {size} entries")
-        staffed = {role: sum(role in each for each in roles) for role in Role}
+        staffed = {role: sum(role.value in each for each in roles) for role in Role}
         wanted = {Role.OFFICER: 2, Role.ADMINISTRATOR: 1, Role.AUDITOR: 0, Role.REGULATOR: 0}
         short = {role: n for role, n in wanted.items() if staffed[role] < n}
         for role, count in staffed.items():

@@ -362,9 +362,9 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
     """
     with bank.database.read() as conn:
         seen = _usable(conn, bank, caller, grant_id)
-        ask = requests.get(conn, seen.request_id, party_id=None).ask
+        request = requests.of_decision(conn, seen.decision_id)
         only = grants.live_holdings(conn, grant_id)
-    prepared = await prepare_outside(bank, ask, seen.party_id, only=only)
+    prepared = await prepare_outside(bank, request.ask, seen.party_id, only=only)
 
     def act(conn: Connection) -> Released | ReleaseRefused:
         grant = _usable(conn, bank, caller, grant_id)
@@ -373,9 +373,8 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
         fresh = (
             current(conn, bank, prepared)
             if live == prepared.only
-            else prepare(conn, bank, ask, grant.party_id, only=live)
+            else prepare(conn, bank, request.ask, grant.party_id, only=live)
         )
-        request = requests.get(conn, grant.request_id, party_id=None)
         answer = record(conn, bank, caller, fresh, occasion="release", request=request)
         answer = replace(answer, grant_id=grant_id)
         if stands(answer.decision, frozenset(grant.accepted)):

@@ -358,6 +358,6 @@ def _roles(names: Iterable[str]) -> frozenset[Role]:
     return frozenset(Role(name) for name in names)
 
 
-def active_roles() -> sa.Select[tuple[list[str]]]:
+def active_roles() -> sa.Select[list[str]]:
     """The roles of every open account, a row each: who is there to do the work."""
     return sa.select(_PEOPLE.c.roles).where(_PEOPLE.c.active)

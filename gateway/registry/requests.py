@@ -7,7 +7,7 @@ organisation and one that does not exist are the same `not_found`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -16,10 +16,11 @@ from sqlalchemy import Connection
 
 from gateway.errors import FieldError, ProblemError
 from gateway.registry.ask import Ask
-from gateway.tables import AccessRequest, RequestVersion, new_id, table_of
+from gateway.tables import AccessRequest, DecisionRow, RequestVersion, new_id, table_of
 
 _requests = table_of(AccessRequest)
 _versions = table_of(RequestVersion)
+_decisions = table_of(DecisionRow)
 
 #: States from which nothing more can come.
 ENDED = frozenset({"withdrawn", "closed"})
@@ -85,6 +86,24 @@ def get(conn: Connection, request_id: str, *, party_id: str | None) -> Request:
     if row is None:
         raise ProblemError("not_found", f"no request `{request_id}`")
     return _from_row(row)
+
+
+def of_decision(conn: Connection, decision_id: str) -> Request:
+    """The request as the version a decision was made on said it, whatever was drafted since."""
+    query = (
+        sa.select(_requests, _versions.c.body, _versions.c.n)
+        .join(_decisions, _decisions.c.request_id == _requests.c.id)
+        .join(
+            _versions,
+            sa.and_(
+                _versions.c.request_id == _decisions.c.request_id,
+                _versions.c.n == _decisions.c.version,
+            ),
+        )
+        .where(_decisions.c.id == decision_id)
+    )
+    row = conn.execute(query).one()
+    return replace(_from_row(row), version=row.n)
 
 
 def listing(
