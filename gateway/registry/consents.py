@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -244,16 +245,21 @@ def meanings(conn: Connection, profile_ids: Iterable[str]) -> dict[str, Meaning]
         .order_by(_MAPPING.c.confirmed_at, _MAPPING.c.id)
     )
     latest = {row.form_id: row.mapping for row in signed}  # the one confirmed last stands
-    # Sites share their forms: the same mapping with the same ticks is read once.
     texts = {form_id: json.dumps(mapping, sort_keys=True) for form_id, mapping in latest.items()}
-    known: dict[tuple[str | None, ...], Profile] = {}
-    found = {}
-    for row in rows:
-        key = (texts.get(row.form_id), *row.ticks)
-        if key not in known:
-            known[key] = profile_from(latest.get(row.form_id), row.ticks)
-        found[row.id] = Meaning(profile=known[key], form_id=row.form_id, form_from=row.valid_from)
-    return found
+    return {
+        row.id: Meaning(
+            profile=_read(texts.get(row.form_id), tuple(row.ticks)),
+            form_id=row.form_id,
+            form_from=row.valid_from,
+        )
+        for row in rows
+    }
+
+
+@lru_cache(maxsize=4096)
+def _read(mapping: str | None, ticks: tuple[str, ...]) -> Profile:
+    """`profile_from` of a mapping's text: sites share forms, requests share sites."""
+    return profile_from(None if mapping is None else json.loads(mapping), ticks)
 
 
 def profile_from(mapping: Mapping[str, Any] | None, ticks: Sequence[str]) -> Profile:
