@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -94,7 +94,17 @@ def report(package: Path, *, vkey: str | None = None) -> str:
         decisions = [record for record in _records(container) if record.type == DECISION]
     outcomes = Counter(record.outcome for record in decisions)
     rules = Counter(rule for record in decisions for rule in record.rules)
-    said = {rule.no: rule.says for edition in law.editions for rule in edition.rules}
+    # Several rules may share a number, so it is told by its articles, not by one rule's text.
+    articles: dict[str, dict[str, set[str]]] = defaultdict(lambda: {"zh": set(), "en": set()})
+    for edition in law.editions:
+        for rule in edition.rules:
+            for cite in rule.cite:
+                articles[rule.no]["zh"].add(cite.zh)
+                articles[rule.no]["en"].add(cite.en)
+    said = {
+        no: {"zh": "、".join(sorted(each["zh"])), "en": "; ".join(sorted(each["en"]))}
+        for no, each in articles.items()
+    }
     return "\n".join(
         [
             *_page(_ZH, "zh", found, outcomes, rules, said),
@@ -124,7 +134,7 @@ _ZH = _Words(
     records="记录种类",
     outcomes="判定结果",
     rules="规则被触发或者不明的次数",
-    names={"permit": "准许", "hold": "待补件", "refer": "转人工", "deny": "不准许"},
+    names={"permit": "准予", "hold": "暂缓", "refer": "转人工", "deny": "不予"},
 )
 _EN = _Words(
     title="Summary of the audit package",

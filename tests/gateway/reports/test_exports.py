@@ -154,7 +154,7 @@ def test_the_report_counts_what_was_decided(
     page = reading.report(made[1])
     zh, en = page.split("\n\n")[:2]
     counts = Counter(one.decision.outcome for one in decided)
-    names = {"permit": "准许", "hold": "待补件", "refer": "转人工", "deny": "不准许"}
+    names = {"permit": "准予", "hold": "暂缓", "refer": "转人工", "deny": "不予"}
     for outcome, count in counts.items():
         assert f"  {outcome}  {count}\n" in en
         assert f"  {names[outcome]}  {count}\n" in zh
