@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TypedDict, TypeVar, assert_never
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway.bank import Bank
@@ -28,13 +29,14 @@ from gateway.registry import consents, facts, papers, requests
 from gateway.registry.ask import Ask
 from gateway.registry.requests import Request
 from gateway.release import grants, visas
-from gateway.replies import Rendered, Reply, commit
+from gateway.replies import Rendered, Reply, commit, replayed
 from gateway.review import cases
 from gateway.review.workflow import Outcome
-from gateway.tables import new_id
+from gateway.tables import Project, new_id, table_of
 from policies.request import Facts
 
 T = TypeVar("T")
+_projects = table_of(Project)
 
 #: The obligation by which the institution's pack asks for a person before a permit takes effect.
 CONFIRMATION = "officer-confirmation"
@@ -126,16 +128,24 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
     """A dry run: decided and recorded, without effect. `reply.render` gets an `Answer`.
 
     A researcher's dry run over fewer than 20 donors is decided as if every donor-level answer were
-    favourable, so that it is the same whether or not one of them withdrew.
+    favourable, so that it is the same whether or not one of them withdrew. A person of the bank asks
+    in the place of the organisation whose project it is; the decision stays the bank's own to read.
     """
     dry = caller.kind == "key"
-    prepared = await prepare_outside(bank, ask, caller.party_id, dry=dry)
+    asker = caller.party_id if dry else _party_of(bank, ask.project) or caller.party_id
+    prepared = await prepare_outside(bank, ask, asker, dry=dry)
 
     def act(conn: Connection) -> Answer:
-        now_so = current(conn, bank, prepared)
+        now_so = replace(current(conn, bank, prepared), party_id=caller.party_id)
         return record(conn, bank, caller, now_so, occasion="evaluation")
 
     return await commit(bank, reply, act)
+
+
+def _party_of(bank: Bank, project_id: str) -> str | None:
+    with bank.database.read() as conn:
+        query = sa.select(_projects.c.party_id).where(_projects.c.id == project_id)
+        return conn.execute(query).scalar()
 
 
 async def create_request(
@@ -360,6 +370,8 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
     Decided again, today: a donor may have withdrawn or an edition come into force since the grant.
     The intent is durable before a byte leaves; what was handed over and received is recorded after.
     """
+    if (before := replayed(bank, reply)) is not None:
+        return before
     with bank.database.read() as conn:
         seen = _usable(conn, bank, caller, grant_id)
         request = requests.of_decision(conn, seen.decision_id)

@@ -66,6 +66,16 @@ async def commit(bank: Bank, reply: Reply, act: Callable[[Connection], T]) -> Re
     return await bank.database.write_async(unit)
 
 
+def replayed(bank: Bank, reply: Reply) -> Rendered | None:
+    """What was answered before under this key; None if nothing was.
+
+    For an act that looks at something before its transaction: a retry must not be told what has become
+    of it since, but what was answered. Raises `idempotency_conflict`.
+    """
+    with bank.database.read() as conn:
+        return _stored(conn, reply)
+
+
 def _stored(conn: Connection, reply: Reply) -> Rendered | None:
     if reply.key is None:
         return None

@@ -28,7 +28,7 @@ from gateway.api.operation import Answer, operation
 from gateway.api.schemas.parts import Page
 from gateway.api.schemas.regulator import ExportOut
 from gateway.identity.caller import Caller, require
-from gateway.replies import Rendered
+from gateway.replies import Rendered, replayed
 from gateway.reports import exports
 from gateway.reports.exports import Export
 
@@ -56,7 +56,8 @@ async def make_export(
         return rendered(_export(made), 201, {"Location": f"/v1/audit/exports/{made.id}"})
 
     how = await reply(request, caller, key, render)
-    # A retry under the same key makes another file, but answers with the first export.
+    if (before := replayed(bank, how)) is not None:
+        return sent(before)  # a retry makes no second file
     made = await asyncio.to_thread(exports.make, bank, asked_by=caller.id)
     return sent(
         await pep.record_event(

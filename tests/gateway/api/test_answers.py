@@ -1,0 +1,116 @@
+"""What a decision shows to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.api import answers
+from gateway.demo_world import World
+from tests.gateway.api.cast import Cast, ask, submit
+from tests.gateway.api.door import Door, good
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "<20"), (1, "<20"), (19, "<20"), (20, "20"), (24, "20"), (25, "30"), (104, "100")],
+)
+def test_researchers_see_bands(value: int, shown: str) -> None:
+    number = answers.number(value, exact=False)
+    assert (number.shown, number.exact) == (shown, False)
+    assert number.value == (None if shown == "<20" else int(shown))
+
+
+def test_officers_see_figures() -> None:
+    number = answers.number(7, exact=True)
+    assert (number.value, number.shown, number.exact) == (7, "7", True)
+
+
+def _one_donor(door: Door, cast: Cast, code: str, who: str) -> dict[str, Any]:
+    items = {"kinds": ["plasma"], "cohort": {"samples": [code]}}
+    return dict(good(door.post("/v1/evaluations", json={"ask": ask(items=items)}, as_=who)))
+
+
+def _codes(door: Door, world: World) -> tuple[str, str]:
+    """A donor who holds plasma under the same consent form: one who stayed, one who withdrew."""
+    with door.app.state.bank.database.read() as conn:
+        rows = conn.exec_driver_sql(
+            "SELECT d.id, d.code FROM donor d JOIN holding h ON h.donor_id = d.id "
+            "WHERE h.kind = 'plasma' AND h.collection_id = 'col_chb' ORDER BY d.id"
+        ).fetchall()
+    gone = set(world.withdrawn["everything"])
+    withdrew = [code for donor, code in rows if donor in gone]
+    stayed = [code for donor, code in rows if donor not in gone]
+    return stayed[0], withdrew[0] if withdrew else ""
+
+
+#: What differs between any two answers, whoever they are about.
+PASSING = ("id", "decided_at", "log", "links")
+
+
+def test_a_one_donor_dry_run_is_the_same_whether_or_not_that_donor_withdrew(
+    door: Door, cast: Cast, world: World
+) -> None:
+    code, _ = _codes(door, world)
+    before = _one_donor(door, cast, code, cast.key)
+    body = {"scope": "everything", "channel": "书面"}
+    path = f"/v1/donors/{code}/withdrawals"
+    assert good(door.post(path, json=body, as_=cast.officer), 201)["leaf_index"] is not None
+    after = _one_donor(door, cast, code, cast.key)
+    for name in PASSING:
+        before.pop(name)
+        after.pop(name)
+    assert before == after
+    assert before["donor_level"] == "not_considered"
+
+
+def test_the_officer_sees_that_the_donor_withdrew(door: Door, cast: Cast, world: World) -> None:
+    code, _ = _codes(door, world)
+    body = {"scope": "everything", "channel": "书面"}
+    good(door.post(f"/v1/donors/{code}/withdrawals", json=body, as_=cast.officer), 201)
+    seen = _one_donor(door, cast, code, cast.officer)
+    assert any(b["no"] == "R-CON-04" and b["touched"]["value"] == 1 for b in seen["blockers"])
+
+
+def test_a_submission_over_few_donors_gives_no_donor_level_reason(
+    door: Door, cast: Cast, world: World
+) -> None:
+    code, _ = _codes(door, world)
+    body = {"scope": "everything", "channel": "书面"}
+    good(door.post(f"/v1/donors/{code}/withdrawals", json=body, as_=cast.officer), 201)
+    made = submit(door, cast, items={"kinds": ["plasma"], "cohort": {"samples": [code]}})
+    assert made["outcome"] == "deny"
+    donors = [b for b in made["blockers"] if b["level"] == "donor"]
+    assert [(b["rule"], b["no"], b["touched"]) for b in donors] == [("not_available", None, None)]
+    again = good(door.get(f"/v1/decisions/{made['id']}", as_=cast.key))
+    assert again["blockers"] == made["blockers"]
+
+
+def test_a_blocker_says_whose_move_it_is_what_to_do_and_by_which_article(
+    door: Door, cast: Cast
+) -> None:
+    price = {"price_fen": 90000, "cost_fen": 50000, "cost_documented": True}
+    made = good(door.post("/v1/evaluations", json={"ask": ask(price=price)}, as_=cast.key))
+    assert made["outcome"] == "deny"
+    (blocker,) = [b for b in made["blockers"] if b["no"] == "R-GEN-04"]
+    assert blocker["owner"] in {"researcher", "institution", "bank", "government"}
+    assert blocker["fix"]["zh"]
+    assert blocker["fix"]["en"]
+    assert blocker["cite"][0]["text"]["zh"]
+
+
+def test_a_missing_fact_is_named_in_words(door: Door, cast: Cast) -> None:
+    made = good(door.post("/v1/evaluations", json={"ask": ask(beneficiary=None)}, as_=cast.key))
+    missing = [fact for b in made["blockers"] for fact in b["missing"]]
+    assert any(fact["fact"].startswith("beneficiary.") and fact["says"]["zh"] for fact in missing)
+
+
+def test_strata_and_document_digests_never_reach_a_researcher(door: Door, cast: Cast) -> None:
+    answer = door.get(f"/v1/decisions/{cast.made['decision']}", as_=cast.key)
+    with door.app.state.bank.database.read() as conn:
+        (digest,) = conn.exec_driver_sql(
+            "SELECT document_sha256 FROM decision WHERE id = ?", (cast.made["decision"],)
+        ).one()
+    assert digest not in answer.text
+    assert '"strata"' not in answer.text
