@@ -285,10 +285,9 @@ class ConsentProfile(SQLModel, table=True):
     """One form with one set of ticks, shared by many donors. Its meaning follows the mapping."""
 
     __tablename__: ClassVar[str] = "consent_profile"
-    id: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)  # one per form and ticks: whoever interns them sees to that
     form_id: str = Field(foreign_key="consent_form.id", index=True)
     ticks: list[str] = _json(list)  # sorted; e.g. "gru", "ds:DOID:162"
-    __table_args__ = (UniqueConstraint("form_id", "ticks"),)
 
 
 class Donor(SQLModel, table=True):
@@ -346,7 +345,7 @@ class Holding(SQLModel, table=True):
     donor_id: str = Field(foreign_key="donor.id", index=True)
     consent_id: str | None = Field(default=None, foreign_key="consent.id", index=True)
     collection_id: str = Field(foreign_key="collection.id", index=True)
-    kind: str = Field(index=True)  # whole_blood, blood_cells, …, genome, exome, clinical
+    kind: str  # whole_blood, blood_cells, …, genome, exome, clinical
     item_class: str | None = None  # material | information
     data_class: str | None = None
     contains_cells: bool | None = None

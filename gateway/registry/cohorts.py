@@ -151,10 +151,13 @@ def _samples(conn: Connection, cohort: CohortAsked) -> sa.ColumnElement[bool]:
         if len(unknown) > 1:
             detail += f", and {len(unknown) - 1} more"
         raise ProblemError("unknown_sample", detail, errors=tuple(unknown[:_NAMED]))
-    return sa.or_(
-        _HOLDING.c.donor_id.in_(sorted(donors.values())),
-        _HOLDING.c.id.in_(sorted(holdings.values())),
-    )
+    # Only what was named: an empty list beside an OR keeps the index from being used.
+    named = [
+        column.in_(sorted(ids.values()))
+        for column, ids in ((_HOLDING.c.donor_id, donors), (_HOLDING.c.id, holdings))
+        if ids
+    ]
+    return sa.or_(*named)
 
 
 def dataset_digests(conn: Connection, asked: Asked) -> frozenset[str] | None:

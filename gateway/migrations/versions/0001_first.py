@@ -404,7 +404,6 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
             ["form_id"], ["consent_form.id"], name="fk_consent_profile_form_id_consent_form"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_consent_profile"),
-        sa.UniqueConstraint("form_id", "ticks", name="uq_consent_profile_form_id"),
     )
     op.create_index("ix_consent_profile_form_id", "consent_profile", ["form_id"], unique=False)
     op.create_table(
@@ -588,7 +587,6 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
     op.create_index("ix_holding_consent_id", "holding", ["consent_id"], unique=False)
     op.create_index("ix_holding_disease", "holding", ["disease"], unique=False)
     op.create_index("ix_holding_donor_id", "holding", ["donor_id"], unique=False)
-    op.create_index("ix_holding_kind", "holding", ["kind"], unique=False)
     op.create_table(
         "grant_item",
         sa.Column("grant_id", sa.String(), nullable=False),
