@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -17,7 +18,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +29,6 @@ from pyotp.totp import TOTP
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
 
 from gateway import demo_world
 from gateway.bank import Bank, system_clock
@@ -76,10 +76,10 @@ class Stage:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path) -> Iterator[Stage]:
+    def open(cls, folder: Path, port: int | None = None) -> Iterator[Stage]:
         """Fill a new bank in `folder`, serve it, and stop serving at the end."""
         settings = Settings(
-            data_dir=folder / "bank", keys_dir=folder / "keys", port=cls.free_port()
+            data_dir=folder / "bank", keys_dir=folder / "keys", port=port or cls.free_port()
         )
         bank = intake.create_bank(
             settings,
@@ -109,10 +109,13 @@ class Stage:
             process.wait(timeout=20)
 
     @staticmethod
-    def free_port() -> int:
-        """A port nobody listens on now."""
+    def free_port(wanted: int = 0) -> int:
+        """`wanted` if nobody listens there now, or some other free port."""
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                return Stage.free_port()
             return int(probe.getsockname()[1])
 
     @property
@@ -288,20 +291,26 @@ def tell(folder: Path | None, out: Console) -> int:
 
 def keep_serving(folder: Path | None, out: Console) -> int:
     """Fill a bank, print how to reach it, and serve until interrupted."""
-    with _place(folder) as place, Stage.open(place) as stage:
+    # A stop by `kill` must end the server too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    port = Stage.free_port(Settings.model_fields["port"].default)
+    with _place(folder) as place, Stage.open(place, port) as stage:
         key = stage.key_of("cart_domestic", "make serve")
-        out.print(f"地址 · address  {stage.settings.issuer}", highlight=False)
-        out.print(f"密钥 · API key  {key}", highlight=False, soft_wrap=True)
-        table = Table("登录名 · login", "姓名 · name", "密码 · password", "TOTP")
-        for account in stage.accounts.values():
-            table.add_row(account.login, account.name, account.password, account.totp_secret)
-        out.print(table)
-        out.print("验证码 · code now: python -c 'import pyotp; print(pyotp.TOTP(\"TOTP\").now())'")
-        out.print("Ctrl-C 停止 · stops it")
-        try:
+        lines = [f"地址 · address  {stage.settings.issuer}", f"密钥 · API key  {key}", ""]
+        lines += [
+            f"{a.login}  {a.name}\n  密码 · password {a.password}\n  TOTP {a.totp_secret}"
+            for a in stage.accounts.values()
+        ]
+        lines += [
+            "",
+            "此刻的验证码 · the code now:",
+            "  .venv/bin/python -c 'import pyotp; print(pyotp.TOTP(\"TOTP\").now())'",
+            "Ctrl-C 停止 · stops it",
+        ]
+        out.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+        with suppress(KeyboardInterrupt):
             return stage.process.wait()
-        except KeyboardInterrupt:
-            return 0
+    return 0
 
 
 class Story:
