@@ -2,7 +2,10 @@
 
 The rules it keeps: what was asked and what was decided stand side by side; rules are named by id,
 number and edition, their texts stay in the packs; no donor, sample or person is named. Strata and
-donor groups are sorted, so that how they were gathered leaves no trace.
+donor groups are sorted, so that how they were gathered leaves no trace. The bytes are canonical JSON
+(RFC 8785, JCS), the same data in the same bytes everywhere: ASCII keys, so that their order by code
+unit is their order by character; no floats; integers every JSON reader holds exactly; text verbatim
+(never normalised), but no lone surrogates. What breaks one of these is refused, not bent.
 
     again = replay(content, load())
     assert again.same, again.differs
@@ -10,16 +13,16 @@ donor groups are sorted, so that how they were gathered leaves no trace.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from datetime import date
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from policies import canonical, obligations
-from policies.canonical import DocumentError, Json
+from policies import obligations
 from policies.consent import Profile, ProfileId, Purpose
 from policies.decision import (
     Decision,
@@ -34,12 +37,17 @@ from policies.decision import (
 )
 from policies.findings import PACK, SAID
 from policies.pdp import decide
-from policies.request import DonorGroup, Facts, Question, Stratum, Value
+from policies.request import DonorGroup, Facts, PolicyError, Question, Stratum, Value
 from policies.rules import Law, Rule
+
+#: What canonical JSON holds here.
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 #: Of this layout; a reader refuses any other.
 VERSION = 1
+MAX_INTEGER = 2**53 - 1  # RFC 8785 §3.2.2.3, I-JSON: ±(2^53-1)
 
+_PLAIN = frozenset({str, int, bool, type(None)})
 _T = TypeVar("_T")
 _PURPOSE = TypeAdapter(Purpose)
 _PROFILE = TypeAdapter(Profile)
@@ -52,9 +60,13 @@ _SELECTION = TypeAdapter(Selection)
 _TEXTS = TypeAdapter(frozenset[str])
 
 
+class DocumentError(PolicyError):
+    """Bytes that are not a document of ours, or values that cannot stand in one."""
+
+
 def encode(question: Question, decision: Decision) -> bytes:
     """The document of a decision. Raises DocumentError for values that canonical JSON cannot hold."""
-    return canonical.dumps({"v": VERSION, **_asked(question), **_decided(decision)})
+    return dumps({"v": VERSION, **_asked(question), **_decided(decision)})
 
 
 def question_from(content: bytes) -> Question:
@@ -84,7 +96,7 @@ def decision_from(content: bytes, law: Law) -> Decision:
     """The decision as it was recorded; texts come from the pack edition each finding names.
 
     Nothing is decided again, so the outcome stays what it was whatever the law says now. A rule whose
-    edition `law` no longer has keeps its id and number and has no text. Raises DocumentError.
+    edition `law` no longer has keeps its number, and its id for a text. Raises DocumentError.
     """
     stored = _read(content)
     known = [rule for edition in law.editions for rule in edition.rules]
@@ -151,7 +163,7 @@ def _object_or_nothing(value: Json) -> dict[str, Json]:
 
 def _same(old: Json, new: Json) -> bool:
     # To Python, True equals 1; to a reader of the document it does not.
-    return canonical.dumps(old) == canonical.dumps(new)
+    return dumps(old) == dumps(new)
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -212,9 +224,6 @@ def _object(value: Any) -> dict[str, Json]:  # any dataclass of ours
     return {name: _json(getattr(value, name)) for name in value.__dataclass_fields__}
 
 
-_PLAIN = frozenset({str, int, bool, type(None)})
-
-
 def _json(value: Any) -> Json:
     """Our dataclasses, mappings, tuples, sets and dates as JSON."""
     kind = type(value)
@@ -240,7 +249,7 @@ def _json(value: Any) -> Json:
 
 
 def _read(content: bytes) -> dict[str, Json]:
-    value = canonical.loads(content)
+    value = loads(content)
     if not isinstance(value, dict) or not _same(value.get("v"), VERSION):
         raise DocumentError(f"not a decision document of version {VERSION}")
     return value
@@ -268,7 +277,7 @@ def _question(document: Mapping[str, Json]) -> Question:
 
 
 def _as(adapter: TypeAdapter[_T], value: Json) -> _T:
-    return adapter.validate_json(canonical.dumps(value), strict=True)
+    return adapter.validate_json(dumps(value), strict=True)
 
 
 def _list(value: Json) -> list[Json]:
@@ -308,12 +317,13 @@ def _value_from(value: Json) -> Value:
 
 
 def _finding_from(row: Mapping[str, Json], rules: Mapping[tuple[str, str, str], Rule]) -> Finding:
-    """A stored finding with the texts of its rule, or with none where its edition is not loaded."""
+    """A stored finding with the texts of its rule, or just its id where its edition is not loaded."""
     key = (str(row["pack"]), str(row["edition"]), str(row["rule"]))
+    unknown = _only(key[2])
     source = SAID.get(key[2]) if key[0] == PACK else rules.get(key)
     texts: dict[str, Any] = {
-        "says": source.says if source else {},
-        "fix": source.fix if source else {},
+        "says": source.says if source else unknown,
+        "fix": source.fix if source else unknown,
         "cite": source.cite if source else (),
         "confidence": source.confidence if source else {},
         "owner": source.owner if source else Owner.BANK,
@@ -327,4 +337,61 @@ def _obligation_from(
     row: Mapping[str, Json], duties: Mapping[str, Mapping[str, str]]
 ) -> Obligation:
     bare = _as(_DUTY, {**row, "says": {}})
-    return replace(bare, says=duties.get(bare.id, {}))
+    return replace(bare, says=duties.get(bare.id, _only(bare.rule)))
+
+
+def _only(rule_id: str) -> Mapping[str, str]:
+    """The texts of what nobody has a text for any more, in both languages."""
+    return {"zh": rule_id, "en": rule_id}
+
+
+# ---- canonical JSON ------------------------------------------------------------------------------
+
+
+def dumps(value: Json) -> bytes:
+    """The canonical bytes of a value. Raises DocumentError."""
+    _verify(value)
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    )
+    try:
+        # RFC 8785 §3.2.2.2: lone surrogates "MUST cause a compliant JCS implementation to terminate".
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DocumentError("a text holds a lone surrogate") from error
+
+
+def loads(content: bytes) -> Json:
+    """The value of canonical bytes; anything not canonical is refused with DocumentError."""
+    try:
+        value: Json = json.loads(
+            content.decode("utf-8"), parse_float=_refuse_number, parse_constant=_refuse_number
+        )
+    except (ValueError, RecursionError) as error:
+        raise DocumentError("not JSON") from error
+    # Also catches duplicate keys, spaces and other spellings of the same data.
+    if dumps(value) != content:
+        raise DocumentError("not canonical JSON")
+    return value
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise DocumentError(f"`{text}` is not a whole number")
+
+
+def _verify(value: Json) -> None:
+    kind = type(value)  # exact types: a bool is no integer here, and nothing is half a list
+    if kind in _PLAIN and kind is not int:
+        return
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if not key.isascii():
+                raise DocumentError(f"key `{key}` is not ASCII")
+            _verify(member)
+    elif isinstance(value, list):
+        for member in value:
+            _verify(member)
+    elif not isinstance(value, int):
+        raise DocumentError(f"a {kind.__name__} cannot stand in a document")
+    elif abs(value) > MAX_INTEGER:
+        raise DocumentError(f"`{value}` is beyond 2^53-1")
