@@ -1,6 +1,6 @@
 """The control of the kill test: a gateway that answers before COMMIT. It must lose decisions.
 
-Run as `python -m tests.journeys.early_ack`; everything else is the real server.
+Everything but this one line of order is the real server (`tests.journeys.serving`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
-from gateway import bank, cli
 from gateway.database import Database, Unit
+
+#: Far longer than COMMIT takes, so that a kill lands between answer and COMMIT.
+LATE_SECONDS = 0.05
 
 
 class EarlyDatabase(Database):
@@ -22,17 +24,13 @@ class EarlyDatabase(Database):
         def answer_then_wait(connection: Any) -> Any:
             result = unit(connection)
             early.set_result(result)
-            # Far longer than COMMIT takes, so that a kill lands between answer and COMMIT.
-            threading.Event().wait(0.05)
+            threading.Event().wait(LATE_SECONDS)
             return result
 
-        done = super().submit(answer_then_wait)
-        done.add_done_callback(
-            lambda f: None if early.done() else early.set_exception(f.exception() or RuntimeError())
-        )
+        def pass_on_what_failed(done: Future[Any]) -> None:
+            error = done.exception()
+            if error is not None and not early.done():
+                early.set_exception(error)
+
+        super().submit(answer_then_wait).add_done_callback(pass_on_what_failed)
         return early
-
-
-if __name__ == "__main__":
-    bank.Database = EarlyDatabase  # type: ignore[misc]
-    cli.app(["serve"])
