@@ -22,7 +22,6 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from policies import obligations
 from policies.consent import Profile, ProfileId, Purpose
 from policies.decision import (
     Decision,
@@ -35,7 +34,7 @@ from policies.decision import (
     Refer,
     Selection,
 )
-from policies.findings import PACK, SAID
+from policies.findings import DUTIES_SAID, PACK, SAID
 from policies.pdp import decide
 from policies.request import DonorGroup, Facts, PolicyError, Question, Stratum, Value
 from policies.rules import Law, Rule
@@ -102,7 +101,7 @@ def decision_from(content: bytes, law: Law) -> Decision:
     known = [rule for edition in law.editions for rule in edition.rules]
     rules = {(rule.pack, rule.edition.isoformat(), rule.id): rule for rule in known}
     says = {r.obligation.id: r.obligation.says or r.says for r in known if r.obligation is not None}
-    says |= obligations.SAID
+    says |= DUTIES_SAID
     try:
         told = [_finding_from(_dict(one), rules) for one in _list(stored["findings"])]
         duties = [_obligation_from(_dict(one), says) for one in _list(stored["obligations"])]

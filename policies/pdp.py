@@ -13,7 +13,6 @@ from datetime import date
 from enum import Enum, auto
 from typing import assert_never
 
-from policies import obligations
 from policies.decision import (
     Decision,
     Deny,
@@ -26,7 +25,15 @@ from policies.decision import (
     Result,
     Selection,
 )
-from policies.findings import Weights, no_grounds, nothing_asked
+from policies.findings import (
+    END_OF_USE,
+    Weights,
+    duties_of_consents,
+    duties_of_rules,
+    months_after,
+    no_grounds,
+    nothing_asked,
+)
 from policies.hearing import Grounds, Hearing, Verdict
 from policies.request import PolicyError, Question
 from policies.rules import Law
@@ -221,7 +228,7 @@ def _duties(hearing: Hearing, verdicts: tuple[Verdict, ...]) -> tuple[Obligation
     profiles = {s.profile for s in hearing.question.strata if s.id in hearing.selected}
     consents = [duty for one in profiles for duty in hearing.coverage[one].duties]
     rules = [(verdict.rule, verdict.result) for verdict in verdicts]
-    return (*obligations.of_rules(rules), *obligations.of_consents(consents))
+    return (*duties_of_rules(rules), *duties_of_consents(consents))
 
 
 def _papers(verdicts: tuple[Verdict, ...]) -> tuple[str, ...]:
@@ -239,8 +246,8 @@ def _until(hearing: Hearing, duties: tuple[Obligation, ...]) -> date | None:
         if isinstance(expiry := hearing.scopes[one]("consent.earliest_expiry"), date)
     ]
     days += [
-        obligations.months_after(as_of, duty.months)
+        months_after(as_of, duty.months)
         for duty in duties
-        if duty.id == obligations.END_OF_USE and duty.months is not None
+        if duty.id == END_OF_USE and duty.months is not None
     ]
     return min(days, default=None)

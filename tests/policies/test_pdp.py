@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from policies.consent import DuoTerm, Duty, Profile, ProfileId
 from policies.decision import Deny, Effect, Hold, Permit, Refer, Result
 from policies.document import encode
-from policies.obligations import months_after, of_consents
+from policies.findings import duties_of_consents, months_after
 from policies.pdp import Outcome, Standing, Unknown, combine, decide
 from policies.request import PolicyError
 from policies.rules import Law
@@ -500,7 +500,7 @@ def test_consent_duties_become_obligations_and_bound_the_permit():
 def test_duties_of_many_consents_merge_to_the_strictest():
     merged = {
         o.no: o
-        for o in of_consents(
+        for o in duties_of_consents(
             [
                 Duty(code="DUO:0000024", values=("2025-01-01",)),
                 Duty(code="DUO:0000024", values=("2026-06-30",)),
