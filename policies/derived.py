@@ -44,6 +44,9 @@ PAPERS = (
 BYSTANDERS = frozenset({"recipient", "sponsor"})
 
 MAINLAND = "CN"
+
+#: The one purpose code that is no research (DUO:0000043); every other names a kind of research.
+CARE = "clinical_care"
 IMPLEMENTING_RULES = date(2023, 7, 1)  # Order 21 art. 78
 CELL_LINE_ANSWERS = date(2025, 1, 1)  # NHC questions and answers of January 2025
 EDC_ANSWER = date(2025, 3, 1)  # NHC questions and answers of March 2025
@@ -141,6 +144,9 @@ def foreign_party(look: Lookup, party: str) -> bool | None:
 
 def _foreign(look: Lookup, party: str) -> bool | None:
     country = look(f"{party}.country")
+    # Officers who looked and found it foreign outweigh what its register shows.
+    if _truth(look, f"{party}.determined_chinese") is False:
+        return True
     if country is None:
         return None
     if country in {"HK", "MO"}:
@@ -325,13 +331,9 @@ def crosses_border_information(look: Lookup) -> bool | None:
     def ways_out() -> Iterable[bool | None]:
         yield _is(look, "request.action", "open_access")
         yield _outside(look, "users.access_countries", frozenset({MAINLAND}))
-        yield _all(
-            truth
-            for truth in (
-                _truth(look, "host.present"),
-                _not(_is(look, "host.place", MAINLAND)),
-            )
-        )
+        # Data lie somewhere whether or not anybody is named as operating the place.
+        hosted = look("host.place") is not None or _truth(look, "host.present")
+        yield _not(_is(look, "host.place", MAINLAND)) if hosted else hosted
         for party in PARTIES:
             abroad = _not(_is(look, f"{party}.country", MAINLAND))
             yield abroad if abroad is False else _all((_truth(look, f"{party}.takes_part"), abroad))
@@ -395,10 +397,12 @@ def _ended(look: Lookup, paper: str) -> bool | None:
 def clinical_exemption(look: Lookup) -> bool | None:
     """Whether HGR approval rules stand back: Biosecurity Law art. 56(2), Regulations art. 3(2).
 
-    Clinical care, blood supply and the like, without any research use; banned care is not care.
+    Clinical care, blood supply and the like, without any research use; banned care is not care. Who
+    names a research purpose has research in mind, whatever else is said.
     """
 
     def gates() -> Iterable[bool | None]:
+        yield _is(look, "request.purpose", CARE)
         yield _truth(look, "request.clinical_care")
         yield _not(_truth(look, "request.research_use"))
         yield _not(_truth(look, "request.banned_care"))
@@ -482,7 +486,8 @@ def cooperation_needed(look: Lookup) -> bool | None:
 
     Regulations art. 21: a foreign party that "needs to use China's HGR for scientific research"
     works with a Chinese party; art. 22 asks approval for it. Material always counts. Information
-    that is handed over for another end than research is provision under Biosecurity Law art. 57.
+    that is handed over for another end than research is provision under Biosecurity Law art. 57;
+    saying so is not enough where the purpose named is research.
     """
 
     def gates() -> Iterable[bool | None]:
@@ -492,9 +497,11 @@ def cooperation_needed(look: Lookup) -> bool | None:
 
     def used() -> Iterable[bool | None]:
         yield _truth(look, "selection.has_hgr_material")
-        yield _all(
-            _truth(look, name) for name in ("selection.has_hgr_information", "request.research_use")
-        )
+        yield _all((_truth(look, "selection.has_hgr_information"), _any(research())))
+
+    def research() -> Iterable[bool | None]:
+        yield _truth(look, "request.research_use")
+        yield _not(_is(look, "request.purpose", CARE))
 
     return _all(gates())
 

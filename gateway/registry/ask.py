@@ -161,6 +161,7 @@ class Ask(_Part):
     extracts_nucleic_acid: bool | None = None
     produced_in_cooperation: bool | None = None
     clinical_care: bool | None = None
+    banned_care: bool | None = None
     research_use: bool | None = None
     prc_authority_approval: bool | None = None
     pi_form: Literal["identifiable", "deidentified", "anonymised"] | None = None

@@ -218,6 +218,7 @@ def reduce(
         fit=fit,
         found=found,
         papers=papers,
+        already=already,
         purpose=purpose,
     )
     strata: dict[Key, list[Picked]] = defaultdict(list)

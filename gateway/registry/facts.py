@@ -45,7 +45,6 @@ _NOT_SENSITIVE = ("material", "aggregate")
 #: Facts the vocabulary has and nothing here can know yet: no register or form asks for them.
 NEVER = frozenset(
     {
-        "request.banned_care",
         "request.people_planned",
         "item.anonymised_untraceable",
         "collection.id",  # would split strata by site without any rule asking for it
@@ -108,7 +107,7 @@ def gather(
     project = _project(conn, ask.project, requester_party_id)
     named = named_in(ask, requester_party_id)
     ownership = _ownership(conn, bank, named, project, found, as_of)
-    users = _users(conn, ask, {*named.values(), project.chinese_partner_id, bank.party_id})
+    users = _users(conn, ask, _employers(named, project, ownership, bank))
     asked = None if ask.items is None else cohorts.resolve(conn, ask.items, bank.diseases)
     fit = Fit(
         as_of=as_of,
@@ -210,7 +209,20 @@ def _ownership(
     return ownership
 
 
-def _users(conn: Connection, ask: Ask, employers: set[str | None]) -> list[Row[Any]]:
+def _employers(
+    named: Mapping[str, str], project: Row[Any], ownership: Ownership, bank: Bank
+) -> set[str]:
+    """Whose people may use what is released: the parties of the request, the bank, and the partner.
+
+    The foreign-party test does not run on the partner, so its people only count as its own while it
+    is Chinese beyond question; otherwise it must be named as a party.
+    """
+    partner = project.chinese_partner_id
+    chinese = {partner} if partner is not None and ownership.is_chinese(partner) is True else set()
+    return {*named.values(), bank.party_id, *chinese}
+
+
+def _users(conn: Connection, ask: Ask, employers: set[str]) -> list[Row[Any]]:
     if not ask.users:
         return []
     ids = sorted({user.researcher for user in ask.users})
@@ -278,6 +290,7 @@ def _said(ask: Ask, reduced: Reduced) -> dict[str, Value | None]:
         "request.cost_fen": ask.price.cost_fen,
         "request.cost_documented": ask.price.cost_documented,
         "request.clinical_care": ask.clinical_care,
+        "request.banned_care": ask.banned_care,
         "request.research_use": ask.research_use,
         "request.extracts_nucleic_acid": ask.extracts_nucleic_acid,
         "request.material_exits": ask.material_exits,
@@ -355,7 +368,7 @@ def _party_facts(
 
 
 def _user_facts(ask: Ask, users: Iterable[Row[Any]]) -> dict[str, Value | None]:
-    if ask.users is None:
+    if not ask.users:  # somebody uses it: a list of nobody says as little as none
         return {}
     places = [user.access_country for user in ask.users]
     return {

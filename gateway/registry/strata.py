@@ -127,7 +127,7 @@ _CONSENT_FACTS = (
 class Reader:
     """Says, of one holding after another, what rules can tell it by; each distinct thing once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything a holding is compared with, each once
         self,
         conn: Connection,
         *,
@@ -137,6 +137,7 @@ class Reader:
         fit: Fit,
         found: Found,
         papers: tuple[Paper, ...],
+        already: frozenset[str],
         purpose: str,
     ) -> None:
         h = _HOLDING.c
@@ -145,7 +146,7 @@ class Reader:
         self._items, self._donor_facts = _Distinct(*_ITEM), _Distinct(*_DONOR_FACTS)
         self._consent_facts = _Distinct(*_CONSENT_FACTS)
         self._fit, self._found, self._papers, self._purpose = fit, found, papers, purpose
-        self._genomic = bool(GENOMIC & kinds)
+        self._genomic, self._already = bool(GENOMIC & kinds), already
         self._collections = collections
         self._regions = {id_: row.special_region for id_, row in collections.items()}
         signed = conn.execute(sa.select(_CONSENT).where(_CONSENT.c.id.in_(consent_ids))).all()
@@ -174,7 +175,8 @@ class Reader:
         _, donor_id, consent_id, collection_id, *rest, collected, abroad, _ = row
         consent, (chinese, person) = self._consents.get(consent_id), self._donors[donor_id]
         legacy = None if collected is None else collected < REGULATIONS
-        memo, of_item = self._memo, (collection_id, *rest, abroad, legacy, chinese)
+        linked = self._genomic or donor_id in self._already
+        memo, of_item = self._memo, (collection_id, *rest, abroad, legacy, chinese, linked)
         item = memo.get(of_item)
         if item is None:
             item = memo[of_item] = self._items.number(self._item(of_item))
@@ -193,7 +195,7 @@ class Reader:
 
     def _item(self, of_item: tuple[Any, ...]) -> tuple[Value | None, ...]:
         collection_id, kind, class_, data_class, cells, nucleic_acid, derived, *rest = of_item
-        abroad, legacy, chinese = rest
+        abroad, legacy, chinese, linked = rest
         collection = self._collections[collection_id]
         lawful = self._found.get(("collection", collection_id, "source_lawful"))
         return (
@@ -203,7 +205,9 @@ class Reader:
             cells,
             nucleic_acid,
             derived,
-            self._genomic,  # linked in this release: genomic data are asked for beside it
+            # Genomic data are asked for beside it, or went to this project before: under the
+            # project's pseudonyms the two are one file.
+            linked,
             abroad,
             self._found.get(("collection", collection_id, "origin_abroad"), False),
             chinese,

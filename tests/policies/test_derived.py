@@ -85,6 +85,18 @@ ROWS = [
     ("a hospital", "recipient.foreign", DOMESTIC, False),
     ("no such party", "recipient.foreign", {"recipient.present": False}, False),
     (
+        "a company that officers found to be foreign, whatever its register shows",
+        "recipient.foreign",
+        {**DOMESTIC, "recipient.determined_chinese": False},
+        True,
+    ),
+    (
+        "one that officers found to be Chinese, held by half from abroad",
+        "recipient.foreign",
+        {**DOMESTIC, "recipient.foreign_votes": "1/2", "recipient.determined_chinese": True},
+        True,
+    ),
+    (
         "a joint venture held exactly one half",
         "recipient.foreign",
         {
@@ -323,6 +335,24 @@ ROWS = [
         True,
     ),
     (
+        "stored in Singapore, with nobody named as the operator",
+        "crosses_border_information",
+        {**AT_HOME, "host.present": False, "host.place": "SG"},
+        True,
+    ),
+    (
+        "hosted, nobody said where",
+        "crosses_border_information",
+        {**AT_HOME, "host.present": True},
+        None,
+    ),
+    (
+        "whether it is hosted was not said",
+        "crosses_border_information",
+        without(AT_HOME, "host.present", "host.place"),
+        None,
+    ),
+    (
         "open access",
         "crosses_border_information",
         {**AT_HOME, "request.action": "open_access"},
@@ -396,11 +426,23 @@ ROWS = [
         "care",
         "clinical_exemption",
         {
+            "request.purpose": "clinical_care",
             "request.clinical_care": True,
             "request.research_use": False,
             "request.banned_care": False,
         },
         True,
+    ),
+    (
+        "called care, for a purpose that is research",
+        "clinical_exemption",
+        {
+            "request.purpose": "health",
+            "request.clinical_care": True,
+            "request.research_use": False,
+            "request.banned_care": False,
+        },
+        False,
     ),
     (
         "care and research",
@@ -525,8 +567,22 @@ ROWS = [
             "selection.has_hgr_material": False,
             "selection.has_hgr_information": True,
             "request.research_use": False,
+            "request.purpose": "clinical_care",
         },
         False,
+    ),
+    (
+        "information, said to be for no research, for a purpose that is",
+        "cooperation_needed",
+        {
+            "foreign_party_access": True,
+            "clinical_exemption": False,
+            "selection.has_hgr_material": False,
+            "selection.has_hgr_information": True,
+            "request.research_use": False,
+            "request.purpose": "health",
+        },
+        True,
     ),
     (
         "nothing of it HGR",

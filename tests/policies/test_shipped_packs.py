@@ -375,7 +375,85 @@ DENIED = [
 def test_denied(facts, no):
     decision = ask(facts, (BLOOD, AGREED, 10))
     assert isinstance(decision, Deny)
-    assert told(decision) == {no}
+    denied = {f.no for f in decision.findings if f.effect == "deny" and f.result is Result.HOLDS}
+    assert denied == {no}
+
+
+CARE = {
+    **HOSPITAL,
+    "request.purpose": "clinical_care",
+    "request.clinical_care": True,
+    "request.research_use": False,
+    "paper.ethics.recorded": False,
+}
+COVERED = {
+    **FOREIGN_UNIVERSITY,
+    "request.produced_in_cooperation": True,
+    "request.agreement_clauses": FOREIGN_UNIVERSITY["request.agreement_clauses"]
+    | {"data_use_both"},
+}
+PROVIDED = {**FOREIGN_UNIVERSITY, **REPORTED, "paper.cooperation.recorded": False}
+SEEN_ABROAD = {"host.present": False, "host.place": "US"}
+
+# The asker's word alone must not open a door that the law keeps shut.
+NOT_ON_A_WORD = [
+    ("care that calls itself no research for a research purpose", {**CARE, "request.purpose": "health"}, BLOOD, Hold, "R-GEN-01"),
+    ("care for which material leaves", {**CARE, "request.material_exits": True}, BLOOD, Refer, "R-SCO-03"),
+    ("care by a foreign party", {**CARE, **party("recipient", country="US")}, BLOOD, Refer, "R-SCO-03"),
+    ("banned care that is not called care", {**HOSPITAL, "request.banned_care": True}, BLOOD, Deny, "R-SCO-03"),
+    ("a foreign recipient that says it only funds", {**FOREIGN_UNIVERSITY, **NO_PAPERS, "recipient.role": "funder_only", "recipient.has_access": False}, GENOME, Refer, "INST-05"),
+    ("blood for a foreign university that says it stays", FOREIGN_UNIVERSITY, BLOOD, Refer, "R-EXP-01"),
+    ("no research abroad, for a research purpose", {**PROVIDED, "request.research_use": False}, GENOME, Hold, "R-INT-01"),
+    ("anonymised genomes", {**HOSPITAL, "pi.form": "anonymised"}, GENOME, Refer, "R-PIP-04"),
+    ("data abroad, with nobody said to operate the place", {**HOSPITAL, **SEEN_ABROAD}, GENOME, Hold, "R-PIP-01"),
+    ("a banned beneficiary", {**HOSPITAL, **party("beneficiary", never_banned=False, banned_until=date(9999, 12, 31))}, BLOOD, Deny, "R-CPT-02"),
+    ("a company found to be foreign", {**HOSPITAL, "recipient.determined_chinese": False}, BLOOD, Hold, "R-INT-01"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "item", "outcome", "no"),
+    [pytest.param(*row[1:], id=row[0]) for row in NOT_ON_A_WORD],
+)
+def test_a_word_of_the_asker_opens_no_door(facts, item, outcome, no):
+    decision = ask(facts, (item, AGREED, 10))
+    assert isinstance(decision, outcome), (told(decision), told(decision, Result.UNKNOWN))
+    assert no in told(decision)
+
+
+def test_care_at_home_needs_a_consent_to_care():
+    assert isinstance(ask(CARE, (BLOOD, AGREED, 10)), Permit)  # on a purpose the consent covers
+    care = replace(STUDY, research=Research.CLINICAL_CARE)
+    decision = ask(CARE, (BLOOD, AGREED, 10), purpose=care)
+    assert isinstance(decision, Deny)
+    assert told(decision) == {"R-CON-03"}
+
+
+def test_open_access_needs_no_recipient():
+    public = {
+        **HOSPITAL,
+        **COVERED,
+        **REPORTED,
+        **party("recipient"),
+        **nobody("recipient"),
+        "request.action": "open_access",
+    }
+    for word in ("never_banned", "credit_flag", "legal_person", "country"):
+        del public[f"recipient.{word}"]
+    decision = ask(public, (GENOME, AGREED, 10))
+    assert not {"R-CPT-01", "R-CPT-02"} & told(decision, Result.UNKNOWN)
+
+
+def test_money_for_aggregates_waits_for_an_officer():
+    paid = {
+        **HOSPITAL,
+        "request.outputs": frozenset({"aggregate"}),
+        "request.price_fen": 100,
+        "request.cost_fen": 100,
+    }
+    decision = ask(paid, (GENOME, AGREED, 40))
+    assert isinstance(decision, Permit)
+    assert "officer-confirmation" in {duty.id for duty in decision.obligations}
 
 
 def test_a_foreign_party_may_not_preserve():

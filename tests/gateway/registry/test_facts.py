@@ -77,7 +77,7 @@ def test_every_fact_is_in_the_vocabulary_and_every_such_fact_can_be_gathered(ban
     whole = FOREIGN | {
         "sponsor": "pty_contract_lab", "beneficiary": "pty_hk_subsidiary", "trial": trial,
         "host": {"operator": "pty_cart_jv", "place": "CN"}, "prc_authority_approval": False,
-        "price": {"price_fen": 1, "cost_fen": 2, "cost_documented": True},
+        "price": {"price_fen": 1, "cost_fen": 2, "cost_documented": True}, "banned_care": False,
     } | items(ALL_KINDS)  # fmt: skip
 
     def unit(conn: Connection) -> set[str]:
@@ -201,7 +201,7 @@ OUTCOMES = [
     ("hong kong, undetermined", "pty_hk_subsidiary", {"project": "prj_hk_biomarker", "recipient": "pty_hk_subsidiary", "users": []}, Refer, "R-FOR-05"),
     ("collected abroad", HOSPITAL, items(["dna"], collections=["col_fin"]), Refer, "R-SCO-08"),
     ("the old form", HOSPITAL, items(["dna"], collections=["col_acb"]), Refer, "R-CON-02"),
-    ("another's collection", "pty_cart_domestic", {"project": "prj_car_t_hmb", "recipient": "pty_cart_domestic", "users": [], **items(["dna"], collections=["CHS"])}, Hold, "INST-02"),
+    ("another's collection", "pty_cart_domestic", {"project": "prj_car_t_hmb", "recipient": "pty_cart_domestic", "users": [{"researcher": "res_chen_xi", "access_country": "CN"}], **items(["dna"], collections=["CHS"])}, Hold, "INST-02"),
     ("the source asks itself", HOSPITAL, items(["dna"], collections=["col_chs"]), Permit, None),
     ("guardian-signed, now adult", HOSPITAL, items(["dna"], collections=["col_gih"]), Refer, "R-CON-08"),
     ("a company at home", "pty_cart_domestic", {"project": "prj_car_t_hmb", "recipient": "pty_cart_domestic", "users": [{"researcher": "res_chen_xi", "access_country": "CN"}], "purpose": PLAIN["purpose"] | {"commercial": True}}, Permit, None),
@@ -514,6 +514,55 @@ def test_what_went_out_before_is_counted_once_per_person(bank: Bank) -> None:
     assert question.facts["counter.genome_people_before"] == 3
     assert question.facts["pi.sensitive_people_before"] == 3
     assert sum(group.people for group in question.donor_groups if group.already) == 3
+
+
+def test_clinical_data_are_linked_to_genomes_that_went_to_the_project_before(bank: Bank) -> None:
+    clinical = items(["clinical"], collections=["col_chb"])
+
+    def linked(conn: Connection) -> dict[object, int]:
+        strata = gather(conn, bank, clinical, of=FOREIGN, party=UNIVERSITY).question.strata
+        counts: dict[object, int] = {}
+        for one in strata:
+            is_linked = one.facts["item.linked_genomic"]
+            counts[is_linked] = counts.get(is_linked, 0) + one.people
+        return counts
+
+    def unit(conn: Connection) -> tuple[dict[object, int], dict[object, int]]:
+        before = gather(conn, bank, clinical, of=FOREIGN, party=UNIVERSITY)
+        donor = before.cohort.select(before.cohort.strata)[0].donor_id
+        alone = linked(conn)
+        conn.execute(
+            sa.insert(metadata.tables["released_donor"]),
+            {"group_id": before.group_id, "project_id": "prj_sino_foreign", "data_class": "genome",
+             "donor_id": donor, "overseas": True, "release_id": "rel_1", "year": 2026},
+        )  # fmt: skip
+        return alone, linked(conn)
+
+    alone, after = bank.database.write(unit)
+    assert set(alone) == {False}
+    assert after == {False: alone[False] - 1, True: 1}
+
+
+def test_a_list_of_no_users_says_nothing_of_users(bank: Bank) -> None:
+    with bank.database.read() as conn:
+        facts_ = gather(conn, bank, {"users": []}).question.facts
+    assert not [name for name in facts_ if name.startswith("users.")]
+
+
+def test_people_of_a_partner_in_foreign_hands_are_no_users_of_its_own(bank: Bank) -> None:
+    """The foreign-party test runs on the parties named, and the partner of a project is none."""
+
+    def unit(conn: Connection) -> None:
+        projects = metadata.tables["project"]
+        conn.execute(
+            sa.update(projects)
+            .where(projects.c.id == "prj_hospital_hmb")
+            .values(chinese_partner_id="pty_cart_jv")
+        )
+        gather(conn, bank, {"users": [{"researcher": "res_zhou_jv", "access_country": "CN"}]})
+
+    with pytest.raises(ProblemError, match="is no party of this request"):
+        bank.database.write(unit)
 
 
 def test_users_and_places(bank: Bank) -> None:
