@@ -14,6 +14,8 @@ DIGEST: Final = "0" * 63 + "1"
 ASK: Final[dict[str, Any]] = {
     "project": "prj_hospital_hmb",
     "recipient": "pty_shanghai_hospital",
+    "recipient_role": "partner",
+    "recipient_has_access": True,
     "sponsor": "none",
     "beneficiary": "none",
     "host": {"operator": "pty_shanghai_hospital", "place": "CN"},
@@ -35,6 +37,7 @@ ASK: Final[dict[str, Any]] = {
     "leftover": "destroy",
     "material_exits": False,
     "extracts_nucleic_acid": False,
+    "produced_in_cooperation": False,
     "pi_form": "deidentified",
 }
 
