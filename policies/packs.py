@@ -2,7 +2,9 @@
 
 The rules it keeps: all mistakes are told at once, each with file, line and key; with any mistake
 nothing is loaded. Editions lie at `packs/<instrument>/<in-force date>.yaml`, corrections of them at
-`<date>.r2.yaml`, the cases of either beside it in `<…>.cases.yaml`.
+`<date>.r2.yaml`, the cases of either beside it in `<…>.cases.yaml`. Every rule has a case in which it
+holds, one in which it does not (or does not apply), and one in which a fact is unknown; derived facts
+may be given directly and then win; a derived fact reads only what the vocabulary says it reads.
 
     rules = load().on(date(2026, 11, 22)).rules
 """
@@ -12,24 +14,26 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from policies import derived, disease, duo, pack_file, rules, strict, vocabulary_file
-from policies.cases import case_mistakes
-from policies.request import PolicyError
-from policies.rules import Edition, Law
-from policies.shapes import CHECKED, shape_mistakes
-from policies.strict import Document, Mistake, StrictError
-from policies.vocabulary import Function, Vocabulary
+from policies import derived, disease, duo, rules, strict
+from policies.decision import Result
+from policies.pack_files import CASES, CHECKED, edition_from, vocabulary_from
+from policies.request import PolicyError, Value
+from policies.rules import Edition, Law, Rule
+from policies.strict import Document, Mistake, StrictError, shape_mistakes
+from policies.vocabulary import Derived, Fact, Function, Lookup, Scope, Vocabulary, is_value_of
 
 _FILE = re.compile(
     r"(?P<day>\d{4}-\d{2}-\d{2})(?:\.r(?P<revision>[2-9]))?(?P<cases>\.cases)?\.yaml\Z"
 )
+
+_Row = dict[str, Any]  # one case of a file, its shape already checked
 
 
 class PackError(PolicyError):
@@ -93,9 +97,7 @@ class _Directory:
         words = self._file("vocabulary.yaml")
         if checked is None or words is None:
             return None
-        vocabulary, wrong = vocabulary_file.from_document(
-            words.document, self._functions, frozenset(confirmed)
-        )
+        vocabulary, wrong = vocabulary_from(words.document, self._functions, frozenset(confirmed))
         self.mistakes += wrong
         if vocabulary is None:
             return None
@@ -131,7 +133,7 @@ class _Directory:
     def run_cases(self, edition: Edition, law: Law) -> None:
         file = self._file(edition.file.replace(".yaml", ".cases.yaml"))
         if file is not None:
-            self.mistakes += case_mistakes(edition, file.document, law)
+            self.mistakes += _case_mistakes(edition, file.document, law)
 
     def _file(self, name: str) -> _File | None:
         """One file, named from the directory down; None after noting why it cannot be had."""
@@ -164,9 +166,7 @@ class _Directory:
             file = self._file(name)
             if file is None:
                 continue
-            edition, wrong = pack_file.from_document(
-                file.document, file.digest, vocabulary, confirmed
-            )
+            edition, wrong = edition_from(file.document, file.digest, vocabulary, confirmed)
             self.mistakes += wrong
             if edition is None:
                 continue
@@ -216,6 +216,110 @@ def _across(editions: list[Edition]) -> Iterator[Mistake]:
         alive = (alive | begun) - set(edition.ends)
         for en, zh in wrong:
             yield Mistake(file=edition.file, line=1, key="rules", en=en, zh=zh)
+
+
+# ---- the cases -----------------------------------------------------------------------------------
+
+#: What must be shown of every rule: one case out of each group.
+_WANTED: tuple[tuple[frozenset[Result], str], ...] = (
+    (frozenset({Result.HOLDS}), "holds"),
+    (frozenset({Result.DOES_NOT_HOLD, Result.NOT_APPLICABLE}), "does not hold"),
+    (frozenset({Result.UNKNOWN}), "is unknown"),
+)
+
+
+def _case_mistakes(edition: Edition, document: Document, law: Law) -> list[Mistake]:
+    """Everything wrong with the cases of one edition: too few, misspelt, or not as expected."""
+    mistakes = shape_mistakes(document, CASES)
+    if mistakes:
+        return mistakes
+    content: Any = document.data
+    rows: list[_Row] = content["cases"]
+    facts = _observed(law.vocabulary)
+    for place, row in enumerate(rows):
+        mistakes += [
+            document.mistake(("cases", place, key), en=f"case `{row['name']}`: {en}", zh=zh)
+            for key, en, zh in _wrong(row, edition, law, facts)
+        ]
+    for rule in edition.rules:
+        shown = {Result(row["expect"]) for row in rows if row["rule"] == rule.id}
+        mistakes += [
+            document.mistake((), en=f"no case in which `{rule.id}` {words}", zh="缺少案例")
+            for group, words in _WANTED
+            if shown.isdisjoint(group) and not _cannot_be(rule, group)
+        ]
+    return mistakes
+
+
+def _cannot_be(rule: Rule, group: frozenset[Result]) -> bool:
+    """A rule that asks only what is known is never unknown; a tentative permit never just holds."""
+    if Result.UNKNOWN in group:
+        return rule.when.total and (rule.applies is None or rule.applies.total)
+    return Result.HOLDS in group and rule.is_tentative and rule.covers != frozenset()
+
+
+def _wrong(
+    row: _Row, edition: Edition, law: Law, facts: dict[str, Fact]
+) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with one case: the key, the sentence in English and in Chinese."""
+    rule = law.on(row["as_of"]).rule(row["rule"])
+    if row["rule"] not in {one.id for one in edition.rules}:
+        yield "rule", f"`{row['rule']}` is not in this edition", "本版本没有该规则"
+    elif rule is not None and rule.edition != edition.in_force:
+        yield "as_of", f"that day edition {rule.edition} speaks", "该日适用另一版本"
+    else:
+        given: dict[str, Value] = {}
+        for name, raw in row["facts"].items():
+            value = frozenset(raw) if isinstance(raw, list) and _flat(raw) else raw
+            fact = facts.get(name)
+            if fact is None:
+                yield "facts", f"unknown fact `{name}`", "未知事实"
+            elif not is_value_of(value, fact):
+                yield "facts", f"`{raw}` is no {fact.type} that `{name}` can be", "取值不符合要求"
+            else:
+                given[name] = value
+        if len(given) == len(row["facts"]):
+            yield from _unexpected(row, rule, {"as_of": row["as_of"], **given}, facts)
+
+
+def _unexpected(
+    row: _Row, rule: Rule | None, given: dict[str, Value], facts: dict[str, Fact]
+) -> Iterator[tuple[str, str, str]]:
+    derived = {name: fact for name, fact in facts.items() if fact.derived}
+    try:
+        result = rule.result(Scope(given, derived)) if rule else Result.NOT_APPLICABLE
+    except PolicyError as error:
+        yield "facts", str(error), "派生事实计算出错"
+        return
+    if result != row["expect"]:
+        yield "expect", f"came out as {result}, not {row['expect']}", f"实际结果为 {result}"
+
+
+def _flat(raw: list[Any]) -> bool:
+    return all(isinstance(member, str) for member in raw)
+
+
+def _observed(vocabulary: Vocabulary) -> dict[str, Fact]:
+    """The vocabulary, each derived function watched: it may read only its declared inputs."""
+    return {
+        name: fact if fact.derived is None else replace(fact, derived=_watched(fact, fact.derived))
+        for name, fact in vocabulary.facts.items()
+    }
+
+
+def _watched(fact: Fact, derived: Derived) -> Derived:
+    def function(look: Lookup) -> Value | None:
+        def asking(name: str) -> Value | None:
+            if name not in derived.inputs:
+                raise PolicyError(f"`{fact.name}` reads `{name}`, which is not among its inputs")
+            return look(name)
+
+        return derived.function(asking)
+
+    return replace(derived, function=function)
+
+
+# ---- the check by hand ---------------------------------------------------------------------------
 
 
 def main(arguments: list[str]) -> int:

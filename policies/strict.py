@@ -1,25 +1,30 @@
-"""Strict YAML: bytes of a pack, case or vocabulary file to plain data, with line numbers kept.
+"""Strict YAML: bytes to plain data with line numbers kept, and whether the data has its shape.
 
 The rules it keeps: what a lawyer writes is what the machine reads. Only `true` and `false` are
 booleans, so a bare `NO` stays Norway; whole numbers are integers, `2023-07-01` is a date, and
 everything else is text, floats included. Duplicate keys, anchors, aliases, tags and merge keys are
-refused, and size and depth are capped before anything is built.
+refused, and size and depth are capped before anything is built. Shapes are Cerberus's, but `True` is no
+integer, and every mistake of a file is told with its line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
+from cerberus import TypeDefinition, Validator
+from cerberus.errors import ValidationError
 
 #: Plain data: what a file may hold.
 Data: TypeAlias = "bool | int | str | date | list[Data] | dict[str, Data]"
 #: Where something stands in a file: keys and list positions from the top.
 Path = tuple[str | int, ...]
+#: What a file must look like, in Cerberus's own schema language.
+Shape = dict[str, Any]
 
 MAX_BYTES = 512 * 1024  # ten times the longest pack; the parser is linear in it
 MAX_DEPTH = 24  # Cerberus dies at some 400 levels (RecursionError); no rule needs a dozen
@@ -190,3 +195,52 @@ _FRAME = (
     yaml.DocumentStartEvent,
     yaml.DocumentEndEvent,
 )
+
+
+# ---- shapes --------------------------------------------------------------------------------------
+
+
+class _StrictValidator(Validator):  # type: ignore[misc]  # Cerberus ships no types
+    """Cerberus, but `True` is not an integer and a date is a date."""
+
+    types_mapping: Mapping[str, TypeDefinition] = {
+        **Validator.types_mapping,
+        "integer": TypeDefinition("integer", (int,), (bool,)),
+    }
+
+
+def shape_mistakes(document: Document, shape: Shape) -> list[Mistake]:
+    """Everything in which a document does not have a shape; empty when it has."""
+    if not isinstance(document.data, dict):
+        return [document.mistake((), en="must be a mapping", zh="顶层必须是映射")]
+    # Validators hold state, so each file has its own.
+    validator = _StrictValidator(shape, allow_unknown=False)
+    validator.validate(document.data, normalize=False)
+    return [
+        document.mistake(tuple(error.document_path), en=en, zh=zh)
+        for error in _leaves(validator._errors)  # noqa: SLF001 - the only list that keeps paths
+        for en, zh in [_sentence(error)]
+    ]
+
+
+def _leaves(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
+    for error in errors:
+        if error.is_group_error:
+            yield from _leaves(error.child_errors)
+        else:
+            yield error
+
+
+def _sentence(error: ValidationError) -> tuple[str, str]:
+    match error.rule:
+        case "required":
+            return "is missing", "缺少该键"
+        case None:
+            return "is not a key we know", "未知的键"
+        case "type":
+            return f"must be of type {error.constraint}", f"类型必须是 {error.constraint}"
+        case "allowed":
+            options = " | ".join(error.constraint)
+            return f"`{error.value}` is not one of {options}", f"取值必须是 {options} 之一"
+        case _:
+            return f"`{error.value}` breaks {error.rule} {error.constraint}", "取值不符合要求"

@@ -17,8 +17,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from gateway.errors import SettingsError
-from policies.shapes import shape_mistakes
-from policies.strict import StrictError, load
+from policies.strict import StrictError, load, shape_mistakes
 
 FILE = "gateway/review/workflow.yaml"
 BY_OUTCOME = "by_outcome"
