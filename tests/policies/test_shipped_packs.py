@@ -444,18 +444,6 @@ def test_open_access_needs_no_recipient():
     assert not {"R-CPT-01", "R-CPT-02"} & told(decision, Result.UNKNOWN)
 
 
-def test_money_for_aggregates_waits_for_an_officer():
-    paid = {
-        **HOSPITAL,
-        "request.outputs": frozenset({"aggregate"}),
-        "request.price_fen": 100,
-        "request.cost_fen": 100,
-    }
-    decision = ask(paid, (GENOME, AGREED, 40))
-    assert isinstance(decision, Permit)
-    assert "officer-confirmation" in {duty.id for duty in decision.obligations}
-
-
 def test_a_foreign_party_may_not_preserve():
     decision = ask({"request.action": "preserve", **party("recipient", country="US")})
     assert isinstance(decision, Deny)
