@@ -16,7 +16,6 @@ from sqlalchemy import Connection, func, select
 from audit.leaf import commitment
 from audit.merkle import CompactRange, leaf_hash
 from audit.note import Checkpoint, Note, NoteError
-from audit.tables import log_checkpoint, log_leaf, log_opening, log_tile
 from audit.tiles import TILE_WIDTH, root_of_hashes
 from audit.tree import (
     LogCorruptError,
@@ -26,6 +25,10 @@ from audit.tree import (
     head,
     latest_checkpoint,
     leaf,
+    log_checkpoint,
+    log_leaf,
+    log_opening,
+    log_tile,
     root_at,
     stored_leaves,
 )

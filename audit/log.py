@@ -25,17 +25,7 @@ from audit import merkle
 from audit.check import check, check_head, checkpoint_of
 from audit.leaf import Draft, Randomness, SealedLeaf, seal
 from audit.merkle import EMPTY_ROOT, verify_inclusion
-from audit.note import Checkpoint, Signer, sign
-from audit.proof import TlogProof
-from audit.tables import (
-    log_checkpoint,
-    log_document,
-    log_head,
-    log_leaf,
-    log_opening,
-    log_tile,
-    metadata,
-)
+from audit.note import Checkpoint, Signer, TlogProof, sign
 from audit.tiles import TILE_WIDTH, root_of_hashes
 from audit.tree import (
     Head,
@@ -51,6 +41,13 @@ from audit.tree import (
     latest_checkpoint,
     leaf,
     leaves,
+    log_checkpoint,
+    log_document,
+    log_head,
+    log_leaf,
+    log_opening,
+    log_tile,
+    metadata,
     opening,
     root_at,
     tile,

@@ -1,12 +1,14 @@
-"""C2SP signed notes and log checkpoints, byte for byte.
+"""C2SP signed notes, log checkpoints and proofs (receipts), byte for byte.
 
 - signed-note (c2sp.org/signed-note@v1.0.0): a text, a blank line, signature lines. Ed25519 only.
 - tlog-checkpoint (c2sp.org/tlog-checkpoint@v1.0.0): the text of a note that names a log, its size
   and its root.
+- tlog-proof (c2sp.org/tlog-proof@v1): that an entry stands under such a checkpoint.
 - Keys are written as Go's `sumdb/note` writes them: `name+id+key` and `PRIVATE+KEY+name+id+key`.
 
     note = sign(checkpoint.text(), signer)
     open_checkpoint(note, signer.verifier())
+    TlogProof.from_bytes(receipt).verify(leaf, signer.verifier())
 """
 
 import base64
@@ -19,7 +21,7 @@ from typing import Final, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from audit.merkle import HASH_SIZE
+from audit.merkle import HASH_SIZE, ProofError, leaf_hash, verify_inclusion
 
 _ED25519: Final = b"\x01"  # signed-note: "0x01 — Ed25519 signatures"
 _KEY_SIZE: Final = 32  # RFC 8032 §5.1.5, public key and seed alike
@@ -30,6 +32,9 @@ _DASH: Final = "— "  # signed-note: "em dash (U+2014), space (U+0020)"
 MAX_SIGNATURES: Final = 100
 MAX_NOTE_SIZE: Final = 1_000_000
 _SKEY_PREFIX: Final = "PRIVATE+KEY+"
+_PROOF: Final = "c2sp.org/tlog-proof@v1"
+_EXTRA: Final = "extra "
+_INDEX: Final = "index "
 
 
 class NoteError(ValueError):
@@ -241,6 +246,63 @@ def open_checkpoint(note: bytes, verifier: Verifier) -> Checkpoint:
     return Checkpoint.from_text(parsed.text)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlogProof:
+    """That an entry stands at `index` under a checkpoint.
+
+    `hashes` go from the leaf's sibling to the root's child; `checkpoint` is a note, verbatim;
+    `extra` is opaque and, as tlog-proof says, "not authenticated".
+    """
+
+    index: int
+    hashes: tuple[bytes, ...]
+    checkpoint: bytes
+    extra: bytes = b""
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Parse; raises `ProofError` naming the line at fault."""
+        top, blank, checkpoint = data.partition(b"\n\n")
+        if not blank or not checkpoint:
+            raise ProofError("a proof must hold a blank line and a checkpoint")
+        try:
+            lines = top.decode("ascii").split("\n")
+        except UnicodeDecodeError:
+            raise ProofError("the lines before the checkpoint must be ASCII") from None
+        if lines.pop(0) != _PROOF:
+            raise ProofError(f"the first line of a proof must be `{_PROOF}`")
+        extra = b""
+        if lines and lines[0].startswith(_EXTRA):
+            extra = _part(lines.pop(0).removeprefix(_EXTRA))
+        if not lines or not lines[0].startswith(_INDEX):
+            raise ProofError(f"a proof must have a line that begins with `{_INDEX}`")
+        index = lines.pop(0).removeprefix(_INDEX)
+        # tlog-proof: "an ASCII decimal with no leading zeroes (unless the index is `0`)"
+        if not index.isdigit() or len(index) > 19 or str(int(index)) != index:
+            raise ProofError(f"`{index}` is not the index of an entry")
+        return cls(
+            index=int(index),
+            hashes=tuple(map(_part, lines)),
+            checkpoint=checkpoint,
+            extra=extra,
+        )
+
+    def to_bytes(self) -> bytes:
+        """The text of the proof, which `from_bytes` reads."""
+        lines = [_PROOF]
+        if self.extra:
+            lines.append(_EXTRA + base64.b64encode(self.extra).decode())
+        lines.append(f"{_INDEX}{self.index}")
+        lines.extend(base64.b64encode(hashed).decode() for hashed in self.hashes)
+        return "\n".join(lines).encode() + b"\n\n" + self.checkpoint
+
+    def verify(self, leaf: bytes, verifier: Verifier) -> Checkpoint:
+        """The checkpoint under which `leaf` is proven; raises `NoteError` or `ProofError`."""
+        checkpoint = open_checkpoint(self.checkpoint, verifier)
+        verify_inclusion(self.index, checkpoint.size, leaf_hash(leaf), self.hashes, checkpoint.root)
+        return checkpoint
+
+
 def _verify_name(name: str) -> None:
     # signed-note: "Key names MUST be non-empty and MUST NOT contain any Unicode spaces or plus"
     if not name or "+" in name or any(char.isspace() or char < " " for char in name):
@@ -280,4 +342,15 @@ def _decode(encoded: str, what: str) -> bytes:
         raise NoteError(f"{what} is not base64") from None
     if base64.b64encode(data).decode() != encoded:
         raise NoteError(f"{what} is not canonical base64")
+    return data
+
+
+def _part(line: str) -> bytes:
+    """The bytes of one line of a proof, which is never empty."""
+    try:
+        data = _decode(line, f"`{line}`")
+    except NoteError as error:
+        raise ProofError(str(error)) from None
+    if not data:
+        raise ProofError(f"`{line}` is not canonical base64")
     return data

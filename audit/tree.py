@@ -1,4 +1,7 @@
-"""Reading the log: head, leaves, documents, tiles and proofs. Writes nothing.
+"""The log as it is stored: its tables, and reading head, leaves, documents, tiles and proofs.
+
+The tables are SQLAlchemy Core, on their own metadata, for SQLite and PostgreSQL; `audit.log` alone
+writes them, and the gateway's migrations create them from `metadata`. Nothing here writes.
 
 Used through `audit.log`. Every function takes the caller's SQLAlchemy `Connection` and an origin,
 and sees what that connection sees. Rows are only ever added to, so a tile longer than the tree
@@ -9,12 +12,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    and_,
+    or_,
+    select,
+)
 
 from audit import merkle
 from audit.leaf import Document, Opening
 from audit.merkle import HASH_SIZE, CompactRange
-from audit.tables import log_checkpoint, log_document, log_head, log_leaf, log_opening, log_tile
 from audit.tiles import (
     TILE_WIDTH,
     Tile,
@@ -28,6 +43,79 @@ from audit.tiles import (
 
 _CHUNK: Final = 1024  # leaves per statement when streaming: about 1 MB
 _DOCUMENTS: Final = 64  # documents per statement: they may be large
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ORIGIN: Final = String(200)
+
+# One row per log. Locked by every append; its compare-and-swap is what gives the order.
+log_head: Final = Table(
+    "log_head",
+    metadata,
+    Column("origin", _ORIGIN, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    # The complete subtrees' roots, largest first, end to end: enough to append and to know the
+    # root without the tiles, so that the tiles can be checked against it.
+    Column("frontier", LargeBinary, nullable=False),
+    Column("last_time_us", BigInteger, nullable=False),  # microseconds since 1970, UTC
+    Column("epoch", BigInteger, nullable=False),
+)
+
+log_leaf: Final = Table(
+    "log_leaf",
+    metadata,
+    Column("origin", _ORIGIN, primary_key=True),
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),  # verbatim, never re-serialised
+    Column("leaf_hash", LargeBinary, nullable=False),
+)
+
+log_tile: Final = Table(
+    "log_tile",
+    metadata,
+    Column("origin", _ORIGIN, primary_key=True),
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),  # 1 to 256 hashes
+)
+
+# The primary key is what makes two different notes of one size impossible.
+log_checkpoint: Final = Table(
+    "log_checkpoint",
+    metadata,
+    Column("origin", _ORIGIN, primary_key=True),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+log_document: Final = Table(
+    "log_document",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# May be erased row by row: the commitment in the leaf then can never be opened again.
+log_opening: Final = Table(
+    "log_opening",
+    metadata,
+    Column("origin", _ORIGIN, primary_key=True),
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String(200), primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("value", Text, nullable=False),
+)
+
+# ---- reading -------------------------------------------------------------------------------------
 
 
 class LogError(Exception):

@@ -6,7 +6,7 @@ import asyncio
 
 from audit import log
 from audit.check import checkpoint_of
-from audit.proof import TlogProof
+from audit.note import TlogProof
 from gateway import recording
 from gateway.api.schemas.decision import ProofOut
 from gateway.bank import Bank

@@ -10,7 +10,7 @@ from sqlalchemy import and_, delete, insert, select, update
 from audit import log, merkle
 from audit.check import checkpoint_of
 from audit.note import Checkpoint, sign
-from audit.tables import (
+from audit.tree import (
     log_checkpoint,
     log_document,
     log_head,

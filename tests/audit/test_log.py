@@ -9,10 +9,9 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from audit import log, merkle, tables, tiles
+from audit import log, merkle, tiles, tree
 from audit.leaf import Draft, LeafError, commitment
-from audit.note import open_checkpoint
-from audit.proof import TlogProof
+from audit.note import TlogProof, open_checkpoint
 from audit.tree import documents
 from tests.audit import bank
 from tests.audit.bank import NOW, ORIGIN, SIGNER, draft
@@ -115,8 +114,8 @@ def test_a_late_writer_swaps_nothing(engine, column):
     """Another process moves the head between this writer's read and its swap."""
 
     def move_head(size: int) -> bytes:
-        changed = {column: tables.log_head.c[column] + 1}
-        conn.execute(update(tables.log_head).values(changed))
+        changed = {column: tree.log_head.c[column] + 1}
+        conn.execute(update(tree.log_head).values(changed))
         return bytes(size)
 
     with engine.connect() as conn:
@@ -130,7 +129,7 @@ def test_a_tile_gone_meanwhile_stops_the_writer(engine):
     bank.fill(engine, 3)
 
     def drop_tiles(size: int) -> bytes:
-        conn.execute(delete(tables.log_tile))
+        conn.execute(delete(tree.log_tile))
         return bytes(size)
 
     with engine.connect() as conn:
@@ -158,7 +157,7 @@ def test_a_tile_gone_meanwhile_stops_the_writer(engine):
 def test_nothing_is_appended_to_a_torn_head(engine, why, values):
     bank.fill(engine, 3)
     with engine.begin() as conn:
-        conn.execute(update(tables.log_head).values(values))
+        conn.execute(update(tree.log_head).values(values))
         with pytest.raises(log.LogCorruptError):
             log.append(conn, ORIGIN, [draft(3)], now=NOW + timedelta(hours=1))
 
@@ -166,7 +165,7 @@ def test_nothing_is_appended_to_a_torn_head(engine, why, values):
 def test_nothing_is_appended_to_a_missing_edge(engine):
     bank.fill(engine, 3)
     with engine.begin() as conn:
-        conn.execute(delete(tables.log_tile))
+        conn.execute(delete(tree.log_tile))
         with pytest.raises(log.LogCorruptError, match=r"tile/0/000\.p/3"):
             log.append(conn, ORIGIN, [draft(3)], now=NOW + timedelta(hours=1))
 
@@ -299,9 +298,9 @@ def test_a_key_of_another_name_does_not_sign(engine):
 def test_nothing_is_signed_over_a_flipped_tile(engine):
     bank.fill(engine, 3)
     with engine.begin() as conn:
-        data = bytearray(conn.execute(select(tables.log_tile.c.data)).scalar_one())
+        data = bytearray(conn.execute(select(tree.log_tile.c.data)).scalar_one())
         data[40] ^= 1
-        conn.execute(update(tables.log_tile).values(data=bytes(data)))
+        conn.execute(update(tree.log_tile).values(data=bytes(data)))
         with pytest.raises(log.RootMismatchError, match="tiles"):
             log.publish(conn, ORIGIN, SIGNER)
         with pytest.raises(log.LogCorruptError):
@@ -312,10 +311,10 @@ def test_a_log_restored_from_before_its_checkpoint_signs_nothing(engine):
     bank.fill(engine, 3)
     with engine.begin() as conn:
         log.publish(conn, ORIGIN, SIGNER)
-        note = conn.execute(select(tables.log_checkpoint.c.note)).scalar_one()
-        for table in (tables.log_leaf, tables.log_tile, tables.log_opening):
+        note = conn.execute(select(tree.log_checkpoint.c.note)).scalar_one()
+        for table in (tree.log_leaf, tree.log_tile, tree.log_opening):
             conn.execute(delete(table))
-        conn.execute(delete(tables.log_head))
+        conn.execute(delete(tree.log_head))
         log.create(conn, ORIGIN, NOW)
         assert log.latest_checkpoint(conn, ORIGIN) == note
         with pytest.raises(log.RootMismatchError, match="shorter"):
@@ -351,15 +350,15 @@ def test_no_receipt_for_a_changed_entry(engine):
     bank.fill(engine, 3)
     with engine.begin() as conn:
         log.publish(conn, ORIGIN, SIGNER)
-        row = tables.log_leaf.c.idx == 1
+        row = tree.log_leaf.c.idx == 1
         changed = log.leaf(conn, ORIGIN, 1).replace(b"permit", b"refuse")
-        conn.execute(update(tables.log_leaf).where(row).values(leaf=changed))
+        conn.execute(update(tree.log_leaf).where(row).values(leaf=changed))
         with pytest.raises(log.LogCorruptError, match="its hash"):
             log.proof(conn, ORIGIN, 1, SIGNER)
         with pytest.raises(log.LogCorruptError, match="entry `1`"):
             list(log.leaves(conn, ORIGIN, 0, 3))
         hashed = merkle.leaf_hash(changed)
-        conn.execute(update(tables.log_leaf).where(row).values(leaf_hash=hashed))
+        conn.execute(update(tree.log_leaf).where(row).values(leaf_hash=hashed))
         with pytest.raises(log.LogCorruptError, match="cannot be proven"):
             log.proof(conn, ORIGIN, 1, SIGNER)
 
@@ -367,7 +366,7 @@ def test_no_receipt_for_a_changed_entry(engine):
 def test_a_missing_tail_is_noticed_when_streaming(engine):
     bank.fill(engine, 3)
     with engine.begin() as conn:
-        conn.execute(delete(tables.log_leaf).where(tables.log_leaf.c.idx == 2))
+        conn.execute(delete(tree.log_leaf).where(tree.log_leaf.c.idx == 2))
         with pytest.raises(log.LogCorruptError, match="entry `2`"):
             list(log.leaves(conn, ORIGIN, 0, 3))
 
@@ -375,8 +374,8 @@ def test_a_missing_tail_is_noticed_when_streaming(engine):
 def test_a_missing_tile_is_a_corrupt_log_not_a_missing_proof(engine):
     bank.fill(engine, 300, batch=100)
     with engine.begin() as conn:
-        full = (tables.log_tile.c.level == 0) & (tables.log_tile.c.n == 0)
-        conn.execute(delete(tables.log_tile).where(full))
+        full = (tree.log_tile.c.level == 0) & (tree.log_tile.c.n == 0)
+        conn.execute(delete(tree.log_tile).where(full))
         with pytest.raises(log.LogCorruptError, match="tile `0/0`"):
             log.inclusion(conn, ORIGIN, 5, 300)
 
@@ -394,7 +393,7 @@ def test_two_logs_in_one_database_do_not_touch(engine):
 
 def test_the_statements_compile_for_postgresql():
     """The head is locked there; SQLite locks the file instead."""
-    locked = select(tables.log_head).with_for_update().compile(dialect=postgresql.dialect())
+    locked = select(tree.log_head).with_for_update().compile(dialect=postgresql.dialect())
     assert str(locked).endswith("FOR UPDATE")
     for table in log.metadata.sorted_tables:
         assert str(CreateTable(table).compile(dialect=postgresql.dialect()))

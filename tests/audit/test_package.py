@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
-from audit import log, tables, verify
+from audit import log, tree, verify
 from audit.leaf import Draft
 from audit.merkle import leaf_hash
 from audit.package import PackageError, Title, write_package
@@ -128,8 +128,8 @@ def test_a_log_that_does_not_give_its_root_makes_no_package(engine, tmp_path):
         log.publish(conn, ORIGIN, SIGNER)
         entry = log.leaf(conn, ORIGIN, 2).replace(b"permit", b"refuse")
         conn.execute(
-            update(tables.log_leaf)
-            .where(tables.log_leaf.c.idx == 2)
+            update(tree.log_leaf)
+            .where(tree.log_leaf.c.idx == 2)
             .values(leaf=entry, leaf_hash=leaf_hash(entry))
         )
     out = io.BytesIO()
@@ -144,7 +144,7 @@ def test_a_log_that_does_not_give_its_root_makes_no_package(engine, tmp_path):
 def test_a_missing_document_makes_no_package(engine):
     bank.fill(engine, 5)
     with engine.begin() as conn:
-        conn.execute(delete(tables.log_document))
+        conn.execute(delete(tree.log_document))
         with pytest.raises(log.NotInLogError):
             write_package(conn, ORIGIN, io.BytesIO(), signer=SIGNER, title=TITLE)
 

@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from audit import log
-from audit.tables import log_leaf
+from audit.tree import log_leaf
 from gateway.settings import Settings
 from tests.gateway.registry.asks import PLAIN
 from tests.journeys.conftest import Template

@@ -11,8 +11,7 @@ import pytest
 
 from audit.check import checkpoint_of
 from audit.merkle import verify_inclusion
-from audit.note import open_checkpoint
-from audit.proof import TlogProof
+from audit.note import TlogProof, open_checkpoint
 from gateway.bank import Bank
 from tests.gateway.api.cast import Cast, approve, ask, release, submit
 from tests.gateway.api.door import Door, good

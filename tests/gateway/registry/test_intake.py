@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from audit import check
-from audit.tables import metadata as log_metadata
+from audit.tree import metadata as log_metadata
 from gateway import tables
 from gateway.bank import Bank, open_bank
 from gateway.demo_world import World
