@@ -1,4 +1,4 @@
-"""Cases of the review queue: open, check a command, record it, read (unit parts, floor 2).
+"""Commands of the review queue: check one, record it; `dossier` opens and reads (unit parts, floor 2).
 
 The rules it keeps: nothing is allowed that `workflow.yaml` does not list; a case that changed since
 the officer read it is not acted upon (If-Match); events are only ever added; the second officer is
@@ -14,54 +14,50 @@ The enforcement point drives one command so, inside one unit:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from audit.leaf import canonical
-from gateway.errors import ProblemError
-from gateway.review.dossier import Dossier
-from gateway.review.guards import GATEWAY, GUARDS, Actor, Asked, Situation, verify_carried
-from gateway.review.history import (
+from gateway.errors import FieldError, ProblemError
+from gateway.review.dossier import (
     CASE,
     EVENT,
     REQUEST,
+    VERSION,
     Case,
-    CaseLine,
+    Dossier,
     Event,
-    Page,
     get_case,
     list_cases,
+    open_case,
     open_case_of,
+    seal,
 )
 from gateway.review.workflow import (
     BY_OUTCOME,
     BY_RECOMMENDATION,
     Command,
     Effect,
+    Guard,
+    Needs,
     Recommendation,
     Role,
     Step,
     shipped,
 )
-from gateway.tables import new_id
 
 __all__ = [
     "GATEWAY",
     "Actor",
     "Asked",
     "Case",
-    "CaseLine",
     "Command",
     "Dossier",
     "Effect",
-    "Event",
-    "Page",
     "Recommendation",
     "Role",
     "Transition",
@@ -72,6 +68,33 @@ __all__ = [
     "open_case_of",
     "record",
 ]
+
+TEXT_MOST = 4000  # characters of a reason or a disposition
+DISPOSITION_LEAST = 4  # characters: shorter says nothing in either language
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who asks. `id` is the opaque actor id of the log; `person_id` None is not a person."""
+
+    id: str
+    roles: frozenset[Role]
+    party_id: str | None = None
+    person_id: str | None = None
+
+
+#: The gateway itself, when facts change under a case.
+GATEWAY = Actor(id="gateway", roles=frozenset({Role.GATEWAY}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One command with what it carries; what it does not need must be left out."""
+
+    command: Command
+    reason: str = ""
+    recommendation: Recommendation | None = None
+    dispositions: Mapping[str, str] = field(default_factory=dict)  # rule id → reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,54 +133,6 @@ class Transition:
         }
 
 
-def open_case(
-    conn: Connection, *, request_id: str, dossier: Dossier, leaf_index: int, now: datetime
-) -> Case:
-    """Put a request into the queue, in the state its decision leads to.
-
-    `leaf_index` is the decision's own leaf. Raises `ProblemError`: not_found for an unknown request,
-    state_conflict if a case of the request is open, or if the decision ends it without a case.
-    """
-    request = conn.execute(sa.select(REQUEST).where(REQUEST.c.id == request_id)).one_or_none()
-    if request is None:
-        raise ProblemError("not_found", f"no request `{request_id}`")
-    workflow = shipped()
-    state = workflow.states[workflow.outcomes[dossier.outcome]]
-    if not state.is_open:
-        raise ProblemError("state_conflict", f"a decision `{dossier.outcome}` opens no case")
-    if open_case_of(conn, request_id) is not None:
-        raise ProblemError("state_conflict", f"a case of `{request_id}` is open already")
-    case_id = new_id("case")
-    conn.execute(
-        sa.insert(CASE).values(
-            id=case_id,
-            request_id=request_id,
-            decision_id=dossier.decision_id,
-            state=state.id,
-            revision=1,
-            opened_at=now,
-            updated_at=now,
-        )
-    )
-    data = {"dossier": dossier.data(), "version": request.version, "workflow": workflow.digest}
-    conn.execute(
-        sa.insert(EVENT).values(
-            case_id=case_id,
-            n=1,
-            event="opened",
-            from_state=None,
-            to_state=state.id,
-            person_id=None,
-            reason="",
-            data=data,
-            dossier_sha256=_seal(case_id, 1, "opened", data, ""),
-            leaf_index=leaf_index,
-            at=now,
-        )
-    )
-    return get_case(conn, case_id)
-
-
 def check(
     conn: Connection,
     case_id: str,
@@ -186,11 +161,11 @@ def check(
     if step.by.isdisjoint(actor.roles):
         raise ProblemError("role_missing", f"`{asked.command}` is for {', '.join(sorted(step.by))}")
     # 2. what they bring
-    verify_carried(step, asked)
+    _verify_carried(step, asked)
     if (redecided is not None) != (asked.command is Command.REDECIDE):
         raise ValueError("a new decision goes with `redecide` and with nothing else")
     # 3. the guards of the table, in its order
-    situation = Situation(conn=conn, case=case, asked=asked, actor=actor, redecided=redecided)
+    situation = _Situation(conn=conn, case=case, asked=asked, actor=actor, redecided=redecided)
     for guard in step.guards:
         GUARDS[guard](situation)
     # 4. where it leads
@@ -232,7 +207,7 @@ def record(conn: Connection, transition: Transition, *, leaf_index: int, now: da
     return get_case(conn, transition.case_id)
 
 
-def _transition(it: Situation, step: Step) -> Transition:
+def _transition(it: _Situation, step: Step) -> Transition:
     workflow, case, asked = shipped(), it.case, it.asked
     dossier = it.redecided or case.dossier
     if step.to == BY_OUTCOME:
@@ -277,13 +252,140 @@ def _transition(it: Situation, step: Step) -> Transition:
         actor=it.actor,
         reason=asked.reason,
         data=data,
-        dossier_sha256=_seal(case.id, n, step.event, sealed, case.events[-1].dossier_sha256),
+        dossier_sha256=seal(case.id, n, step.event, sealed, case.events[-1].dossier_sha256),
         accepted=accepted,
         officers=officers,
     )
 
 
-def _seal(case_id: str, n: int, event: str, data: Mapping[str, Any], before: str) -> str:
-    """SHA-256 over the event and, through `before`, over the whole history of the case."""
-    text = {"case": case_id, "n": n, "event": event, "data": data, "before": before}
-    return hashlib.sha256(canonical(text)).hexdigest()
+# ---- the guards ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Situation:
+    """A command, the case it is about, and who asks."""
+
+    conn: Connection
+    case: Case
+    asked: Asked
+    actor: Actor
+    redecided: Dossier | None
+
+    @property
+    def recommended(self) -> Event | None:
+        """The recommendation that brought the case to where it lies now."""
+        last = self.case.events[-1]
+        return last if last.event == "recommended" else None
+
+    @property
+    def recommendation(self) -> Recommendation | None:
+        """What is recommended: by this command, or by the first officer before."""
+        if self.asked.recommendation is not None:
+            return self.asked.recommendation
+        return Recommendation(self.recommended.data["recommendation"]) if self.recommended else None
+
+
+def _no_conflict(it: _Situation) -> None:
+    if Role.GATEWAY in it.actor.roles:
+        return
+    askers = set(
+        it.conn.execute(
+            sa.select(VERSION.c.saved_by).where(VERSION.c.request_id == it.case.request_id)
+        ).scalars()
+    )
+    if askers & {it.actor.id, it.actor.person_id}:
+        raise ProblemError("conflict_of_interest", "you wrote this request yourself")
+    parties = it.case.dossier.parties | (it.redecided.parties if it.redecided else frozenset())
+    if it.actor.party_id is None or it.actor.party_id in parties:
+        raise ProblemError("conflict_of_interest", "your organisation is a side of this request")
+
+
+def _another_person(it: _Situation) -> None:
+    first = {one.person_id for one in it.case.events if one.event == "recommended"}
+    if it.actor.person_id is None or it.actor.person_id in first:
+        raise ProblemError("same_person", "whoever recommended in this case cannot be its second")
+
+
+def _may_be_approved(it: _Situation) -> None:
+    if it.recommendation is Recommendation.REJECT:
+        return
+    dossier = it.case.dossier
+    if it.recommendation is None or not dossier.may_be_approved:
+        stops = ", ".join(dossier.blocked)
+        raise ProblemError(
+            "state_conflict",
+            f"a decision `{dossier.outcome}` cannot be approved" + (f": {stops}" if stops else ""),
+        )
+
+
+def _every_finding_disposed(it: _Situation) -> None:
+    wanted, given = set(it.case.dossier.dispose), set(it.asked.dispositions)
+    missing = wanted - given if it.recommendation is Recommendation.APPROVE else set()
+    errors = [(rule, "this finding needs a disposition") for rule in missing]
+    errors += [(rule, "no finding of this rule is open") for rule in given - wanted]
+    if errors:
+        raise ProblemError(
+            "invalid_request",
+            "the dispositions do not match the findings",
+            errors=tuple(
+                FieldError(pointer=f"/dispositions/{rule}", detail=detail)
+                for rule, detail in sorted(errors)
+            ),
+        )
+
+
+def _new_decision(it: _Situation) -> None:
+    if it.redecided is None or it.redecided.decision_id == it.case.decision_id:
+        raise ValueError("`redecide` brings a decision made after the one in force")
+
+
+def _own_request(it: _Situation) -> None:
+    owner = it.conn.execute(
+        sa.select(REQUEST.c.party_id).where(REQUEST.c.id == it.case.request_id)
+    ).scalar_one()
+    if it.actor.party_id != owner:
+        # The same answer as for a case that does not exist: it is none of theirs.
+        raise ProblemError("not_found", f"no case `{it.case.id}`")
+
+
+#: The function of each guard; raises `ProblemError` where it does not hold.
+GUARDS = {
+    Guard.NO_CONFLICT: _no_conflict,
+    Guard.ANOTHER_PERSON: _another_person,
+    Guard.MAY_BE_APPROVED: _may_be_approved,
+    Guard.EVERY_FINDING_DISPOSED: _every_finding_disposed,
+    Guard.NEW_DECISION: _new_decision,
+    Guard.OWN_REQUEST: _own_request,
+}
+
+
+def _verify_carried(step: Step, asked: Asked) -> None:
+    """The command brings what it needs and nothing else; raises `ProblemError` invalid_request."""
+    errors = []
+    given = {
+        Needs.REASON: bool(asked.reason),
+        Needs.RECOMMENDATION: asked.recommendation is not None,
+        Needs.DISPOSITIONS: bool(asked.dispositions),
+    }
+    for one, is_given in given.items():
+        if is_given and one not in step.needs:
+            errors.append(FieldError(pointer=f"/{one}", detail=f"`{step.command}` takes no {one}"))
+    if Needs.RECOMMENDATION in step.needs and asked.recommendation is None:
+        errors.append(FieldError(pointer="/recommendation", detail="approve or reject"))
+    if Needs.REASON in step.needs and not (
+        step.reason_least <= len(asked.reason.strip()) <= TEXT_MOST
+    ):
+        detail = f"{step.reason_least} to {TEXT_MOST} characters are needed"
+        errors.append(FieldError(pointer="/reason", detail=detail))
+    errors += [
+        FieldError(
+            pointer=f"/dispositions/{rule}",
+            detail=f"{DISPOSITION_LEAST} to {TEXT_MOST} characters are needed",
+        )
+        for rule, text in sorted(asked.dispositions.items())
+        if not DISPOSITION_LEAST <= len(text.strip()) <= TEXT_MOST
+    ]
+    if errors:
+        raise ProblemError(
+            "invalid_request", f"`{step.command}` is not complete", errors=tuple(errors)
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -21,6 +22,7 @@ from policies.decision import (
     Result,
     Selection,
 )
+from policies.findings import SAID
 from policies.request import StratumId
 
 SELECTED, OUT = StratumId("s1"), StratumId("s2")
@@ -72,15 +74,16 @@ def test_a_refer(
     assert blocking(decision) == (("x",) if blocks else ())
 
 
-def test_no_officer_supplies_a_legal_basis() -> None:
-    decision = decided(Refer, finding("x", Effect.REFER, Result.HOLDS))
-    assert blocking(decision) == ("no-basis",)
+@pytest.mark.parametrize("want", ["no-basis", "no-consent"])
+def test_no_officer_supplies_a_legal_basis_or_a_consent(want: str) -> None:
+    referred = finding("x", Effect.REFER, Result.HOLDS)
+    wanting = replace(SAID[want], strata=(SELECTED,))
+    decision = decided(Refer, referred, wanting)
+    assert blocking(decision) == (want,)
     assert not dossier(decision).may_be_approved
-
-
-def test_a_basis_for_what_is_left_out_is_none() -> None:
-    decision = decided(Refer, finding("b", Effect.PERMIT, Result.HOLDS, (OUT,)))
-    assert blocking(decision) == ("no-basis",)
+    is_open = decided(Refer, referred, replace(wanting, result=Result.UNKNOWN))
+    assert to_dispose(is_open) == (want, "x")
+    assert dossier(is_open).may_be_approved
 
 
 @pytest.mark.parametrize(

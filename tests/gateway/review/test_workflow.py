@@ -26,7 +26,7 @@ def test_every_state_can_be_left_or_ends_the_case() -> None:
 
 
 def test_every_guard_is_used_and_has_its_function() -> None:
-    from gateway.review.guards import GUARDS
+    from gateway.review.cases import GUARDS
 
     used = {
         guard
