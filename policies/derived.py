@@ -459,11 +459,13 @@ def international_covered(look: Lookup) -> bool | None:
     """Whether information needs no prior report and no backup of its own.
 
     Regulations art. 28(3), Implementing Rules art. 36: produced in an approved or filed cooperation
-    whose agreement lets both sides use it. The article does not name the security review.
+    whose agreement lets both sides use it; opening it to everybody is another matter. The article
+    does not name the security review.
     """
 
     def gates() -> Iterable[bool | None]:
         yield _since(look, IMPLEMENTING_RULES)
+        yield _not(_is(look, "request.action", "open_access"))
         yield _any(_truth(look, name) for name in ("cooperation_in_force", "filing_route"))
         yield _truth(look, "request.produced_in_cooperation")
         yield _truth(look, "request.agreement_signed")

@@ -293,7 +293,7 @@ def _said(ask: Ask, reduced: Reduced) -> dict[str, Value | None]:
         "request.banned_care": ask.banned_care,
         "request.research_use": ask.research_use,
         "request.extracts_nucleic_acid": ask.extracts_nucleic_acid,
-        "request.material_exits": ask.material_exits,
+        "request.material_exits": _exits(ask, reduced),
         "request.outputs": None if ask.outputs is None else frozenset(ask.outputs),
         "request.agreement_signed": ask.agreement.signed,
         "request.agreement_clauses": None if clauses is None else frozenset(clauses),
@@ -313,6 +313,14 @@ def _said(ask: Ask, reduced: Reduced) -> dict[str, Value | None]:
             "request.trial_exploratory_part": trial.exploratory_part,
         }
     return facts
+
+
+def _exits(ask: Ask, reduced: Reduced) -> bool | None:
+    """Whether material leaves: as said; where only data are asked for, there is none to leave."""
+    if ask.material_exits is not None or not reduced.strata:
+        return ask.material_exits
+    only_data = all(one.facts.get("item.class") == "information" for one in reduced.strata)
+    return False if only_data else None
 
 
 def _determined(ask: Ask, bank: Bank, project_id: str, found: Found) -> dict[str, Value | None]:

@@ -64,6 +64,7 @@ FILED_TRIAL = {
     "request.material_exits": False,
 }
 COVERED = {
+    "request.action": "release",
     **paper("cooperation", **IN_FORCE, parties_match=True),
     **paper("filing", recorded=False),
     "request.produced_in_cooperation": True,
@@ -527,6 +528,12 @@ ROWS = [
         "an agreement silent on use by both",
         "international_covered",
         {**COVERED, "request.agreement_clauses": frozenset({"backup"})},
+        False,
+    ),
+    (
+        "opened to everybody",
+        "international_covered",
+        {**COVERED, "request.action": "open_access"},
         False,
     ),
     (

@@ -429,19 +429,33 @@ def test_care_at_home_needs_a_consent_to_care():
     assert told(decision) == {"R-CON-03"}
 
 
-def test_open_access_needs_no_recipient():
+def test_genomes_are_opened_to_everybody_only_by_a_person():
     public = {
-        **HOSPITAL,
-        **COVERED,
-        **REPORTED,
-        **party("recipient"),
+        **{name: said for name, said in COVERED.items() if not name.startswith("recipient.")},
         **nobody("recipient"),
         "request.action": "open_access",
     }
-    for word in ("never_banned", "credit_flag", "legal_person", "country"):
-        del public[f"recipient.{word}"]
-    decision = ask(public, (GENOME, AGREED, 10))
-    assert not {"R-CPT-01", "R-CPT-02"} & told(decision, Result.UNKNOWN)
+    unreported = ask(public, (GENOME, AGREED, 10))
+    assert isinstance(unreported, Refer)  # the cooperation stands in for no report here
+    assert told(unreported) == {"R-INF-01", "R-INF-02", "R-INF-05", "PDP-2"}
+    reported = ask({**public, **REPORTED}, (GENOME, AGREED, 10))
+    assert isinstance(reported, Refer)
+    assert told(reported) == {"R-INF-05"}
+    assert not told(reported, Result.UNKNOWN)
+
+
+def test_foreign_staff_of_a_chinese_hospital_are_judged():
+    staff = {**HOSPITAL, "users.nationalities": frozenset({"CN", "US"})}
+    decision = ask(staff, (GENOME, AGREED, 10))
+    assert isinstance(decision, Refer)
+    assert told(decision) == {"R-FOR-06"}
+
+
+def test_data_at_home_need_no_word_on_care_or_leftovers():
+    unsaid = {"request.leftover", "request.extracts_nucleic_acid", "request.clinical_care"}
+    unsaid |= {"request.banned_care", "request.research_use"}
+    brief = {name: said for name, said in HOSPITAL.items() if name not in unsaid}
+    assert isinstance(ask(brief, (GENOME, AGREED, 10)), Permit)
 
 
 def test_a_foreign_party_may_not_preserve():

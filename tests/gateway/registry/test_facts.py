@@ -543,6 +543,17 @@ def test_clinical_data_are_linked_to_genomes_that_went_to_the_project_before(ban
     assert after == {False: alone[False] - 1, True: 1}
 
 
+@pytest.mark.parametrize(
+    ("kinds", "said", "expected"),
+    [(["genome"], None, False), (["genome"], True, True), (["genome", "dna"], None, None)],
+)
+def test_where_only_data_are_asked_for_no_material_leaves(bank: Bank, kinds, said, expected):
+    wanted = {"material_exits": said, **items(kinds, collections=["col_chb"])}
+    with bank.database.read() as conn:
+        facts_ = gather(conn, bank, wanted).question.facts
+    assert facts_.get("request.material_exits") is expected
+
+
 def test_a_list_of_no_users_says_nothing_of_users(bank: Bank) -> None:
     with bank.database.read() as conn:
         facts_ = gather(conn, bank, {"users": []}).question.facts
