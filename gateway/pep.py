@@ -28,7 +28,7 @@ from gateway.recording import Answer, append, record
 from gateway.registry import consents, facts, papers, requests
 from gateway.registry.ask import Ask
 from gateway.registry.requests import Request
-from gateway.release import grants, visas
+from gateway.release import grants
 from gateway.replies import Rendered, Reply, commit, replayed
 from gateway.review import cases
 from gateway.review.workflow import Outcome
@@ -561,7 +561,7 @@ def _release(
     )
     visa = tokens.sign_visa(
         bank,
-        visas.claims(grant, issuer=bank.settings.issuer, release_id=release_id, now=now),
+        grants.visa_claims(grant, issuer=bank.settings.issuer, release_id=release_id, now=now),
     )
     grants.record_release(  # 3
         conn,

@@ -32,7 +32,6 @@ FLOORS = {
     "gateway.registry": 2,
     "gateway.review": 2,
     "gateway.release.grants": 2,
-    "gateway.release.visas": 2,
     "gateway.replies": 3,
     "gateway.deciding": 3,
     "gateway.recording": 3,

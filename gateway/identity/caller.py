@@ -29,7 +29,7 @@ from gateway.errors import ProblemError
 from gateway.identity import api_keys, people, tokens
 from gateway.identity.api_keys import Address
 from gateway.identity.scopes import Caller, Scope
-from gateway.identity.verified import Verified
+from gateway.identity.tokens import Verified
 
 __all__ = ["Caller", "Gate", "Public", "Require", "Scope", "install", "public", "require"]
 

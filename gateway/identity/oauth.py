@@ -43,8 +43,7 @@ from gateway.errors import ProblemError
 from gateway.identity import api_keys, tokens
 from gateway.identity.api_keys import Address, Key
 from gateway.identity.scopes import KEY_SCOPES, Scope
-from gateway.identity.tokens import Claims
-from gateway.identity.verified import Verified
+from gateway.identity.tokens import Claims, Verified
 
 # Authlib writes every token it issues to its debug log; a log is no place for credentials.
 logging.getLogger("authlib.oauth2").setLevel(logging.INFO)

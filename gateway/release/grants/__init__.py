@@ -3,11 +3,11 @@
 The rules it keeps: one decision gives one grant, never two; what is taken out stays listed with the
 reason; a grant that ended never lives again. Dates are Shanghai dates, `until` is the last good day.
 
-`standing` makes and ends them · `touch` finds and takes out what a change touches · `outgoing` writes
-down what goes out under one.
+`standing` makes and ends them · `touch` finds and takes out what a change touches · `outgoing` makes the
+papers of what goes out under one and writes it down.
 """
 
-from gateway.release.grants.outgoing import manifest, record_release
+from gateway.release.grants.outgoing import end_of, manifest, record_release, visa_claims
 from gateway.release.grants.standing import (
     LIVE,
     Grant,
@@ -51,6 +51,7 @@ __all__ = [
     "complete",
     "create",
     "end_for_request",
+    "end_of",
     "expire",
     "get",
     "items",
@@ -68,4 +69,5 @@ __all__ = [
     "suspend",
     "touched_by",
     "touching",
+    "visa_claims",
 ]

@@ -1,7 +1,9 @@
-"""What goes out under a grant: the manifest under the project's pseudonyms, and the record of it.
+"""What goes out under a grant: the manifest under the project's pseudonyms, the visa, the record of it.
 
 The rules it keeps: no id of a donor, a holding or a tube leaves the bank, only names made for one
-project, which no other project's names join; tubes are drawn by conditional update, never below none.
+project, which no other project's names join; tubes are drawn by conditional update, never below none; a
+visa (GA4GH Passports 1.2) never outlives its grant and names nobody but by opaque id. Signing it is for
+whoever holds the key.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +28,11 @@ VERSION = tables.table_of(tables.RequestVersion)
 COUNTED = tables.table_of(tables.ReleasedDonor)
 
 CHUNK = 500  # ids in one IN (…): well below the 32,766 variables SQLite takes
+
+#: A visa cannot be called back from whoever holds it, while a donor may withdraw any day: so it is
+#: short, and the next release gives the next one. Our own choice, not the specification's.
+VISA_LONGEST = timedelta(days=30)
+URL_MOST = 255  # characters of a URL claim in a Passport
 
 Pseudonym = Callable[[str, str], str]
 """`pseudonym(project, name)`: what one project knows something by (`Keys.pseudonym`)."""
@@ -78,6 +85,47 @@ def manifest(  # noqa: PLR0913 - what a manifest says, each by its name
             "items": sorted(lines, key=lambda line: str(line["code"])),
         }
     )
+
+
+def release_url(issuer: str, grant_id: str, release_id: str) -> str:
+    """Where the release lies on the gateway; the `value` of its visa."""
+    return f"{issuer}/v1/grants/{grant_id}/releases/{release_id}"
+
+
+def end_of(until: date) -> datetime:
+    """The first instant at which a grant good through `until` (Shanghai) is over."""
+    return datetime.combine(until + timedelta(days=1), time(), SHANGHAI)
+
+
+def visa_claims(grant: Grant, *, issuer: str, release_id: str, now: datetime) -> dict[str, object]:
+    """The claims of a ControlledAccessGrants visa for one release to the organisation of `grant`, by its opaque id.
+
+    `iss, sub, iat, exp, jti` and `ga4gh_visa_v1`; times in seconds since 1970 UTC. `exp` is the end
+    of the grant's last day or 30 days from now, whichever comes first. Raises `ValueError` if the
+    grant is over, or if the URL is longer than the specification lets it be.
+    """
+    end = min(end_of(grant.until), now + VISA_LONGEST)
+    if end <= now:
+        raise ValueError(f"the grant ended on {grant.until}")
+    value = release_url(issuer, grant.id, release_id)
+    if len(value) > URL_MOST:
+        raise ValueError(f"`{value}` is longer than {URL_MOST} characters")
+    return {
+        "iss": issuer,
+        "sub": grant.party_id,
+        "iat": int(now.timestamp()),
+        "exp": int(end.timestamp()),
+        "jti": release_id,
+        "ga4gh_visa_v1": {
+            "type": "ControlledAccessGrants",
+            "asserted": int(grant.created_at.timestamp()),
+            "value": value,
+            "source": issuer,
+            # `by` is mandatory for this type; the bank's rules and officers stand where a data
+            # access committee (dac) does.
+            "by": "dac",
+        },
+    }
 
 
 def record_release(  # noqa: PLR0913 - a row's columns, each by its name

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gateway.errors import ProblemError
 from gateway.identity import api_keys
 from gateway.identity.api_keys import BASE62, Wanted, checksum, id_of
-from gateway.identity.verified import Verified
+from gateway.identity.tokens import Verified
 from gateway.tables import metadata
 
 from .conftest import COMPANY, START

@@ -18,7 +18,7 @@ from joserfc import jwt as peer_jwt
 
 from gateway.errors import ProblemError
 from gateway.identity import api_keys, tokens
-from gateway.identity.verified import Verified
+from gateway.identity.tokens import Verified
 
 from .conftest import COMPANY
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.identity import api_keys, verified
-from gateway.identity.verified import GUARD, LIFE, Known, Verified
+from gateway.identity import api_keys, tokens
+from gateway.identity.tokens import GUARD, LIFE, Known, Verified
 
 from .conftest import START
 
@@ -46,7 +46,7 @@ def test_what_has_ended_is_forgotten(known, ended):
 
 
 def test_the_guard_of_one_end_is_not_lost_among_many(known, monkeypatch):
-    monkeypatch.setattr(verified, "CAPACITY", 3)
+    monkeypatch.setattr(tokens, "CAPACITY", 3)
     memory = Verified()
     memory.forget(known.jti, START)
     for n in range(10):
@@ -56,7 +56,7 @@ def test_the_guard_of_one_end_is_not_lost_among_many(known, monkeypatch):
 
 
 def test_the_memory_is_bounded(known, monkeypatch):
-    monkeypatch.setattr(verified, "CAPACITY", 3)
+    monkeypatch.setattr(tokens, "CAPACITY", 3)
     memory = Verified()
     for n in range(4):
         memory.put(bytes([n]), known)

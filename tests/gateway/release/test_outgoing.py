@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from gateway import keys, tables
 from gateway.errors import ProblemError
-from gateway.release import grants, handover, visas
+from gateway.release import grants, handover
 from gateway.release.grants import Grant, Item, Touch
 from gateway.release.handover import HandOver, ReleaseState, Way
 from tests.gateway.release.test_grants import UNTIL, granted
@@ -292,7 +292,7 @@ def test_the_releases_page_by_page(stage: Stage, bank_keys: keys.Keys) -> None:
 def claims(stage: Stage, now: datetime) -> dict[str, object]:
     with stage.read() as conn:
         grant = grants.list_grants(conn).grants[0]
-    return visas.claims(grant, issuer="https://bank.example", release_id="rel_1", now=now)
+    return grants.visa_claims(grant, issuer="https://bank.example", release_id="rel_1", now=now)
 
 
 def test_a_visa_as_the_specification_wants_it(stage: Stage) -> None:
@@ -325,8 +325,8 @@ def test_a_visa_ends_with_its_grant(stage: Stage) -> None:
 def test_a_url_longer_than_the_specification_lets_it_be(stage: Stage) -> None:
     grant = granted(stage)
     with pytest.raises(ValueError, match="longer than 255"):
-        visas.claims(grant, issuer="https://" + "x" * 200, release_id="rel_1", now=NOW)
+        grants.visa_claims(grant, issuer="https://" + "x" * 200, release_id="rel_1", now=NOW)
 
 
 def test_the_last_day_ends_at_midnight_in_shanghai() -> None:
-    assert visas.end_of(date(2026, 11, 22)) == datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
+    assert grants.end_of(date(2026, 11, 22)) == datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
