@@ -7,6 +7,7 @@ donors is decided without anything a donor said or is (`_blind`).
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -21,7 +22,7 @@ from gateway.review.dossier import blocking, to_dispose
 from policies import pdp
 from policies.consent import DuoTerm, Profile, ProfileId, Term, Told
 from policies.decision import Decision, Deny, Hold, Permit, Refer
-from policies.request import Question, Value
+from policies.request import DonorGroup, Question, Stratum, StratumId, Value
 
 #: Below this many donors a researcher's dry run must not tell one donor's will (design §5).
 SMALL = 20
@@ -150,15 +151,38 @@ _WILLING_FACTS: Mapping[str, Value] = {
 
 
 def _blind(question: Question) -> Question:
-    """The question without anything a donor said or is: the same whoever of them withdrew."""
-    personal = ("donor.", "consent.")
-    strata = tuple(
-        replace(
-            stratum,
-            profile=_WILLING.id,
-            facts={n: v for n, v in stratum.facts.items() if not n.startswith(personal)}
-            | dict(_WILLING_FACTS),
-        )
-        for stratum in question.strata
+    """The question without anything a donor said or is: the same whoever of them withdrew.
+
+    What told them apart goes too: strata that now look alike are one, under a new number.
+    """
+    alike: dict[str, list[Stratum]] = defaultdict(list)
+    for stratum in question.strata:
+        kept = {n: v for n, v in stratum.facts.items() if not n.startswith(("donor.", "consent."))}
+        if "donor.special_region" in stratum.facts:  # of the collection, whoever gave to it
+            kept["donor.special_region"] = stratum.facts["donor.special_region"]
+        facts = kept | dict(_WILLING_FACTS)
+        blinded = replace(stratum, profile=_WILLING.id, facts=facts)
+        alike[str(sorted(facts.items()))].append(blinded)
+    parts = {StratumId(f"s{n}"): alike[said] for n, said in enumerate(sorted(alike), start=1)}
+    now = {old.id: new for new, olds in parts.items() for old in olds}
+    people: Counter[tuple[tuple[StratumId, ...], bool]] = Counter()
+    for group in question.donor_groups:
+        people[tuple(sorted({now[old] for old in group.strata})), group.already] += group.people
+    return replace(
+        question,
+        profiles={_WILLING.id: _WILLING},
+        strata=tuple(
+            replace(
+                olds[0],
+                id=new,
+                items=sum(old.items for old in olds),
+                units=sum(old.units for old in olds),
+                people=sum(many for (where, _), many in people.items() if new in where),
+            )
+            for new, olds in parts.items()
+        ),
+        donor_groups=tuple(
+            DonorGroup(strata=where, people=many, already=already)
+            for (where, already), many in sorted(people.items())
+        ),
     )
-    return replace(question, profiles={_WILLING.id: _WILLING}, strata=strata)
