@@ -1,0 +1,247 @@
+"""200 concurrent draws on a quota of 100 give exactly 100, in the register and over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from importlib.resources import as_file
+from pathlib import Path
+from threading import Barrier
+
+import httpx
+import pytest
+
+from audit import log
+from gateway.app import create_app
+from gateway.bank import Bank
+from gateway.deciding import prepare
+from gateway.registry import facts, papers
+from gateway.registry.ask import Ask
+from gateway.registry.papers import PaperDraft
+from policies import packs
+from tests.gateway.api.cast import mint
+from tests.gateway.conftest import START
+from tests.gateway.registry.asks import FOREIGN, ask
+
+DRAWS, TOTAL = 200, 100
+PARTIES = ["pty_foreign_university", "pty_partner_institute"]
+SITES = [f"col_{code}" for code in ("asw", "beb", "chb", "clm", "esn", "itu", "jpt")]
+#: What the foreign university may be permitted once two papers are recorded.
+ABROAD = {
+    "recipient_role": "partner",
+    "recipient_has_access": True,
+    "host": {"operator": "pty_foreign_university", "place": "GB"},
+    "users": [{"researcher": "res_smith", "access_country": "GB"}],
+    "agreement": {
+        "signed": True,
+        "clauses": ["records_open", "backup", "joint_patents", "benefit", "no_onward"],
+    },
+    "items": {"kinds": ["genome"], "cohort": {"collections": SITES}},
+}
+
+
+def recorded(bank: Bank, kind: str, scope: dict[str, object], **quotas: int) -> papers.Paper:
+    """A paper of the cooperation, recorded by one person and checked by another."""
+    draft = PaperDraft(
+        kind=kind,
+        number=f"虚构{kind}",
+        issuer="虚构主管部门",
+        holder_id="pty_partner_institute",
+        project_id="prj_sino_foreign",
+        valid_from=date(2026, 1, 1),
+        valid_to=date(2030, 12, 31),
+        scope={"purposes": ["health"], "types": ["genome"], "parties": PARTIES, **scope},
+        document_sha256="0" * 64,
+        quotas=quotas,
+    )
+    made = bank.database.write(partial(papers.record, draft=draft, person_id="psn_1", now=START))
+    return bank.database.write(
+        partial(papers.check, paper_id=made.id, person_id="psn_2", now=START)
+    )
+
+
+def quotas_of(bank: Bank, paper: papers.Paper) -> dict[str, int]:
+    with bank.database.read() as conn:
+        return {quota.measure: quota.used for quota in papers.read(conn, paper.id).quotas}
+
+
+def drawn(bank: Bank, quota_id: str) -> int:
+    with bank.database.read() as conn:
+        query = "SELECT coalesce(sum(amount), 0) FROM quota_draw WHERE quota_id = ?"
+        return int(conn.exec_driver_sql(query, (quota_id,)).scalar_one())
+
+
+def at_once(many: int, act: Callable[[int], bool]) -> int:
+    """How many of so many concurrent acts succeeded, each in a thread of its own."""
+    ready = Barrier(many)
+
+    def one(which: int) -> bool:
+        ready.wait(60)
+        return act(which)
+
+    with ThreadPoolExecutor(many) as threads:
+        return sum(threads.map(one, range(many)))
+
+
+def test_two_hundred_draws_on_a_hundred(bank: Bank) -> None:
+    quota = recorded(bank, "cooperation", {}, units=TOTAL).quotas[0]
+
+    def draw(which: int) -> bool:
+        part = partial(
+            papers.draw_for, quota_id=quota.id, amount=1, grant_id=f"grt_{which}", now=START
+        )
+        return bank.database.write(part)
+
+    assert at_once(DRAWS, draw) == TOTAL
+    with bank.database.read() as conn:
+        row = conn.exec_driver_sql("SELECT used, total FROM quota WHERE id = ?", (quota.id,)).one()
+    assert tuple(row) == (TOTAL, TOTAL)
+    assert drawn(bank, quota.id) == TOTAL
+
+
+def test_reading_first_and_writing_after_overdraws(tmp_path: Path) -> None:
+    """The control: without the conditional update the same draws take more than there is."""
+    file = tmp_path / "control.sqlite"
+    with closing(sqlite3.connect(file)) as conn:
+        conn.execute("PRAGMA journal_mode=wal")
+        conn.execute("CREATE TABLE quota (total INTEGER, used INTEGER)")
+        conn.execute("INSERT INTO quota VALUES (?, 0)", (TOTAL,))
+        conn.commit()
+    have_read = Barrier(DRAWS)
+
+    def draw(_: int) -> bool:
+        with closing(sqlite3.connect(file, timeout=60)) as conn:
+            total, used = conn.execute("SELECT total, used FROM quota").fetchone()
+            have_read.wait(60)
+            if used + 1 > total:
+                return False
+            conn.execute("UPDATE quota SET used = used + 1")
+            conn.commit()
+            return True
+
+    assert at_once(DRAWS, draw) > TOTAL
+
+
+def without_confirmation(folder: Path) -> Path:
+    """The shipped packs but for the rule that lets a person confirm every permit, and its cases."""
+    with as_file(packs.shipped()) as shipped:
+        shutil.copytree(shipped, folder)
+    for file in (folder / "institution").iterdir():
+        text = file.read_text()
+        block = r"(?ms)^  - (?:id|rule): officer-confirms-permit\n.*?(?=^  - |\Z)"
+        file.write_text(re.sub(block, "", text))
+    return folder
+
+
+@pytest.fixture
+def eager(bank: Bank, tmp_path: Path) -> Bank:
+    """A bank whose permits are granted at once, with all papers the cooperation needs."""
+    eager = replace(bank, law=packs.load(without_confirmation(tmp_path / "packs")))
+    with bank.database.read() as conn:
+        named = sorted(facts.asked_datasets(conn, bank, ask(ABROAD, of=FOREIGN)))
+    for kind in ("prior_report", "backup"):
+        recorded(bank, kind, {"dataset_sha256": named})
+    return eager
+
+
+def limited(bank: Bank, many: int) -> papers.Paper:
+    """A cooperation licence for so many people and units, in place of the one there was."""
+    with bank.database.read() as conn:
+        old = papers.listed(conn, project_id="prj_sino_foreign")
+    for paper in old:
+        if paper.kind == "cooperation":
+            void = partial(papers.void, paper_id=paper.id, reason="由新许可取代（虚构）", now=START)
+            bank.database.write(void)
+    return recorded(bank, "cooperation", {}, people=many, units=many)
+
+
+def people_who_may(bank: Bank, many: int) -> list[str]:
+    """Codes of genomes, one a person, that the decision on all of them lets go."""
+    whole = ask(ABROAD, of=FOREIGN)
+    with bank.database.read() as conn:
+        prepared = prepare(conn, bank, whole, "pty_foreign_university")
+        assert prepared.decision.outcome == "permit"
+        picked = prepared.gathered.cohort.select(prepared.decision.selection.strata)
+        rows = conn.exec_driver_sql("SELECT id, code FROM holding WHERE kind = 'genome'")
+        codes = {row.id: row.code for row in rows}
+    assert len(picked) >= many
+    return [codes[one.holding_id] for one in picked[:many]]
+
+
+def posted(bank: Bank, asks: list[Ask]) -> list[httpx.Response]:
+    """All of them at once, over the app's own HTTP."""
+    key = mint(bank, "pty_foreign_university").text
+    app = create_app(bank)
+
+    async def all_of_them() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
+        ):
+            return await asyncio.gather(
+                *(
+                    http.post(
+                        "/v1/access-requests",
+                        json={"ask": json.loads(one.model_dump_json(exclude_unset=True))},
+                        headers={
+                            "Authorization": f"Bearer {key}",
+                            "Idempotency-Key": f"one-{number}",
+                        },
+                    )
+                    for number, one in enumerate(asks)
+                )
+            )
+
+    return asyncio.run(all_of_them())
+
+
+def for_samples(codes: list[str]) -> Ask:
+    items = {"kinds": ["genome"], "cohort": {"samples": codes}}
+    return ask(ABROAD | {"items": items}, of=FOREIGN)
+
+
+def test_two_hundred_requests_on_a_hundred(eager: Bank) -> None:
+    codes = people_who_may(eager, DRAWS)
+    paper = limited(eager, TOTAL)
+    answers = posted(eager, [for_samples([code]) for code in codes])
+    assert Counter(answer.status_code for answer in answers) == {201: DRAWS}
+    said = [answer.json() for answer in answers]
+    granted = [one for one in said if one["grant"] is not None]
+    held = [one for one in said if one["grant"] is None]
+    assert (len(granted), len(held)) == (TOTAL, DRAWS - TOTAL)
+    assert {one["outcome"] for one in granted} == {"permit"}
+    assert {one["outcome"] for one in held} == {"hold"}
+    for one in held:
+        assert "cooperation-quota-is-left" in {blocker["rule"] for blocker in one["blockers"]}
+    assert quotas_of(eager, paper) == {"people": TOTAL, "units": TOTAL}
+    assert [drawn(eager, quota.id) for quota in paper.quotas] == [TOTAL, TOTAL]
+    # In the log the last grant stands before the first hold.
+    places = {one["id"]: one["log"]["index"] for one in said}
+    assert max(places[one["id"]] for one in granted) < min(places[one["id"]] for one in held)
+    with eager.database.read() as conn:
+        log.check(conn, eager.origin)
+        grants = conn.exec_driver_sql("SELECT count(*) FROM grant_").scalar_one()
+    assert grants == TOTAL
+
+
+def test_more_than_is_left_is_held_not_cut(eager: Bank) -> None:
+    """Nobody is left out to fit a quota (design §5): the whole request waits for a larger one."""
+    codes = people_who_may(eager, 3)
+    paper = limited(eager, 2)
+    (answer,) = posted(eager, [for_samples(codes)])
+    assert answer.status_code == 201, answer.text
+    said = answer.json()
+    assert (said["outcome"], said["grant"]) == ("hold", None)
+    assert "cooperation-quota-is-left" in {blocker["rule"] for blocker in said["blockers"]}
+    assert quotas_of(eager, paper) == {"people": 0, "units": 0}
