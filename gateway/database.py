@@ -134,7 +134,7 @@ class Database:
                     connection.info.pop("write", None)
                     if transaction.is_active:
                         connection.invalidate()
-        except Exception as error:  # noqa: BLE001 - the writer's outermost edge, which fails closed
+        except BaseException as error:  # noqa: BLE001 - the writer's outermost edge, fails closed
             # Nobody can say whether it is durable. SQLite itself would carry on; a connection is
             # never used again after an I/O error, and no caller hears that all is well.
             self.engine.dispose()
@@ -159,7 +159,7 @@ def _savepoint(
         result = unit(connection)
     except OperationalError:
         raise  # a dead disk or a lost connection: nothing of this batch may be acknowledged
-    except Exception as error:  # noqa: BLE001 - handed to the caller, who waits for it
+    except BaseException as error:  # noqa: BLE001 - handed to the caller, who waits for it
         savepoint.rollback()
         future.set_exception(error)
         return []

@@ -272,12 +272,12 @@ async def resolve_case(
         again: cases.Dossier | None = None
         if asked.command is cases.Command.REDECIDE:
             decided = _decide_again(conn, bank, caller, request)
-            again = _dossier(*decided)
+            again = _dossier(bank, *decided)
         step = cases.check(conn, case_id, asked, actor, revision=revision, redecided=again)  # 1
         if decided is None and step.effect is cases.Effect.APPROVE:  # 2
             decided = _decide_again(conn, bank, caller, request)
             if not stands(decided[1].decision, frozenset(step.accepted)):
-                again = _dossier(*decided)
+                again = _dossier(bank, *decided)
                 asked_anew = cases.Asked(command=cases.Command.REDECIDE)
                 step = cases.check(
                     conn, case_id, asked_anew, cases.GATEWAY, revision=None, redecided=again
@@ -439,7 +439,7 @@ def _effect(
     prepared: Prepared,
     answer: Answer,
 ) -> Answer:
-    dossier = _dossier(prepared, answer)
+    dossier = _dossier(bank, prepared, answer)
     grant_id = case_id = None
     match dossier.outcome:
         case Outcome.PERMIT_AT_ONCE:
@@ -463,10 +463,11 @@ def _effect(
     return replace(answer, request=request, grant_id=grant_id, case_id=case_id)
 
 
-def _dossier(prepared: Prepared, answer: Answer) -> cases.Dossier:
+def _dossier(bank: Bank, prepared: Prepared, answer: Answer) -> cases.Dossier:
     ask = prepared.ask
     named = {prepared.party_id, ask.recipient, ask.sponsor, ask.beneficiary}
-    named.add(ask.host.operator if ask.host else None)
+    if ask.host is not None and ask.host.operator != bank.party_id:
+        named.add(ask.host.operator)  # a bank that only hosts what it gives is no side of it
     return cases.Dossier.of(
         answer.decision,
         decision_id=answer.decision_id,
