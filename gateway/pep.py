@@ -20,11 +20,19 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway.bank import Bank
-from gateway.deciding import Prepared, current, prepare, prepare_outside, stands
+from gateway.deciding import (
+    Answer,
+    Prepared,
+    append,
+    current,
+    prepare,
+    prepare_outside,
+    record,
+    stands,
+)
 from gateway.errors import ProblemError
 from gateway.identity import tokens
 from gateway.identity.scopes import Caller
-from gateway.recording import Answer, append, record
 from gateway.registry import consents, facts, papers, requests
 from gateway.registry.ask import Ask
 from gateway.registry.requests import Request

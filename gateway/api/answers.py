@@ -24,8 +24,8 @@ from gateway.api.schemas.decision import (
 )
 from gateway.api.schemas.parts import Amount, Number, Words
 from gateway.bank import Bank
+from gateway.deciding import Answer
 from gateway.identity.scopes import Caller
-from gateway.recording import Answer
 from policies.decision import (
     Count,
     Decision,

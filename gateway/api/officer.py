@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from gateway import pep, recording
+from gateway import deciding, pep
 from gateway.api import answers, examples, reads
 from gateway.api.bodies import (
     ACCEPTS_JSON,
@@ -186,7 +186,7 @@ def read_case(bank: OpenBank, caller: Reading, case_id: str) -> Response:
         row = cases.get_case(conn, case_id)
         ask = requests.get(conn, row.request_id, party_id=None).ask
         datasets = facts.asked_datasets(conn, bank, ask)
-    made = recording.read_decision(bank, row.decision_id, party_id=None)
+    made = deciding.read_decision(bank, row.decision_id, party_id=None)
     shape = CaseOut(
         id=row.id,
         request=row.request_id,

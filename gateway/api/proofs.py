@@ -7,7 +7,7 @@ import asyncio
 from audit import log
 from audit.check import checkpoint_of
 from audit.note import TlogProof
-from gateway import recording
+from gateway import deciding
 from gateway.api.schemas.decision import ProofOut
 from gateway.bank import Bank
 
@@ -17,7 +17,7 @@ async def of_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> 
 
     Raises `not_found` for an unknown decision and for another organisation's alike.
     """
-    answer = await asyncio.to_thread(recording.read_decision, bank, decision_id, party_id=party_id)
+    answer = await asyncio.to_thread(deciding.read_decision, bank, decision_id, party_id=party_id)
     # A checkpoint is published every second; whoever asks sooner has it published now. `log.proof`
     # may store one, so it runs where everything is written.
     text = await bank.database.write_async(

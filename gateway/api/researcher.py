@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from gateway import pep, recording
+from gateway import deciding, pep
 from gateway.api import answers, examples, proofs, reads, views
 from gateway.api.bodies import (
     ACCEPTS_JSON,
@@ -46,7 +46,6 @@ from gateway.api.schemas.researcher import (
     SubmittedOut,
 )
 from gateway.identity.caller import Caller, require
-from gateway.recording import Answer as Decided
 from gateway.registry import requests
 from gateway.release import grants
 from gateway.replies import Rendered
@@ -88,7 +87,7 @@ async def evaluate(
 ) -> Response:
     """200 with the decision, whatever it is."""
 
-    def render(answer: Decided) -> Rendered:
+    def render(answer: deciding.Answer) -> Rendered:
         return rendered(answers.decision(bank, caller, answer))
 
     how = await reply(request, caller, key, render)
@@ -119,7 +118,7 @@ async def create_request(
 ) -> Response:
     """201 with the decision or the draft."""
 
-    def render(made: Decided | requests.Request) -> Rendered:
+    def render(made: deciding.Answer | requests.Request) -> Rendered:
         row = made if isinstance(made, requests.Request) else made.request
         headers = {}
         if row is not None:
@@ -219,7 +218,7 @@ async def submit_request(
 ) -> Response:
     """200 with the decision."""
 
-    def render(answer: Decided) -> Rendered:
+    def render(answer: deciding.Answer) -> Rendered:
         headers = etag(answer.request.revision) if answer.request else {}
         return rendered(answers.decision(bank, caller, answer), headers=headers)
 
@@ -291,7 +290,7 @@ async def close_request(
 @router.get("/v1/decisions/{decision_id}", dependencies=[ACCEPTS_JSON])
 def read_decision(bank: OpenBank, caller: Reading, decision_id: str) -> Response:
     """The decision as the caller may see it."""
-    answer = recording.read_decision(bank, decision_id, party_id=side(caller))
+    answer = deciding.read_decision(bank, decision_id, party_id=side(caller))
     return answered(answers.decision(bank, caller, answer))
 
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from audit import log
-from gateway import pep, recording
+from gateway import deciding, pep
 from gateway.bank import Bank
 from gateway.demo_world import World
 from gateway.errors import ProblemError
@@ -404,11 +404,11 @@ def test_a_new_day_decides_anew(bank: Bank, clock: SettableClock) -> None:
 
 def test_a_recorded_decision_reads_back_as_it_was_made(bank: Bank) -> None:
     made = create(bank)
-    read = recording.read_decision(bank, made.decision_id, party_id=HOSPITAL.party_id)
+    read = deciding.read_decision(bank, made.decision_id, party_id=HOSPITAL.party_id)
     assert read.decision == made.decision
     assert read.leaf_hash == made.leaf_hash
     with pytest.raises(ProblemError) as refused:
-        recording.read_decision(bank, made.decision_id, party_id=STRANGER.party_id)
+        deciding.read_decision(bank, made.decision_id, party_id=STRANGER.party_id)
     assert refused.value.code == "not_found"
 
 

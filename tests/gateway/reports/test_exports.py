@@ -14,13 +14,12 @@ import pytest
 from audit import log
 from audit.note import Verifier
 from audit.verify import RefusedError
-from gateway import recording
+from gateway import deciding
 from gateway.bank import Bank
-from gateway.deciding import prepare
+from gateway.deciding import Answer, prepare
 from gateway.demo_world import World
 from gateway.errors import ProblemError
 from gateway.identity.scopes import Caller
-from gateway.recording import Answer
 from gateway.registry.ask import Ask
 from gateway.reports import exports, reading
 from gateway.reports.exports import Export
@@ -59,10 +58,10 @@ def decided(bank: Bank, world: World) -> list[Answer]:
 
             def unit(conn, asked=asked, caller=caller):
                 prepared = prepare(conn, bank, asked, caller.party_id)
-                return recording.record(conn, bank, caller, prepared, occasion="evaluation")
+                return deciding.record(conn, bank, caller, prepared, occasion="evaluation")
 
             answers.append(bank.database.write(unit))
-    bank.database.write(lambda conn: recording.append(conn, bank, caller, "key.used", {"key": "k"}))
+    bank.database.write(lambda conn: deciding.append(conn, bank, caller, "key.used", {"key": "k"}))
     return answers
 
 
@@ -188,7 +187,7 @@ def test_what_is_appended_meanwhile_is_not_half_inside(
     clock.advance(minutes=1)
     caller = Caller(kind="person", id="psn_a", name="a", party_id="pty_bank", scopes=frozenset())
     bank.database.write(
-        lambda conn: recording.append(conn, bank, caller, "export", {"export": first.id})
+        lambda conn: deciding.append(conn, bank, caller, "export", {"export": first.id})
     )
     second = exports.make(bank, asked_by=REGULATOR)
     assert second.size == first.size + 1
