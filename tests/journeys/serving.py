@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx
-import typer
 
 from gateway import bank as banks
 from gateway import cli
@@ -128,7 +126,4 @@ def _serve(environment: dict[str, str], said: str, early: bool) -> None:  # noqa
     os.environ.update(environment)
     if early:
         banks.Database = early_ack.EarlyDatabase  # type: ignore[misc]
-    try:
-        cli.app(["serve"], standalone_mode=False)
-    except typer.Exit as ended:
-        sys.exit(ended.exit_code)
+    cli.app(["serve"])  # ends the process with its exit code, as the console script does
