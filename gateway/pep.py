@@ -601,11 +601,13 @@ def _release(
 
 
 def _goes_abroad(known: Facts) -> bool:
-    """Whether data would lie or be read outside the mainland; not known counts as abroad."""
-    places = {known.get("host.place")}
+    """Whether anything goes to, or is read from, outside the mainland; not known counts as abroad."""
     countries = known.get("users.access_countries")
-    places |= countries if isinstance(countries, frozenset) else {None}
-    return places != {"CN"}
+    places = {known.get("host.place"), *(countries if isinstance(countries, frozenset) else [None])}
+    for role in ("requester", "recipient", "sponsor", "beneficiary", "host"):
+        if known.get(f"{role}.present") is not False:
+            places.add(known.get(f"{role}.country"))
+    return places != {"CN"} or known.get("request.material_exits") is True
 
 
 def _actor(caller: Caller) -> cases.Actor:

@@ -158,6 +158,32 @@ class Coverage:
 
 
 # What one check says, and the reason to give if that is not True.
+#: Reasons that stay open only because the applicant left this attribute of the purpose out.
+_LEFT_OUT: Mapping[Reason, str] = {
+    Reason.COMMERCIAL: "commercial",
+    Reason.ETHICS: "ethics_approved",
+    Reason.GENETIC_ONLY: "genetic",
+    Reason.PLACE: "countries",
+    Reason.USER: "users",
+    Reason.COLLABORATION: "collaborators",
+    Reason.PUBLICATION: "publication_planned",
+    Reason.MORATORIUM: "publication_from",
+}
+
+
+def left_out(coverage: Coverage, purpose: Purpose) -> frozenset[str]:
+    """The facts `purpose.…` an applicant must still state to close an open coverage.
+
+    Empty if the coverage is not open, or if something else than the applicant's word leaves it open.
+    """
+    if coverage.covers is not None:
+        return frozenset()
+    names = {_LEFT_OUT.get(reason, "") for reason in coverage.reasons}
+    if "" in names or any(getattr(purpose, name) is not None for name in names):
+        return frozenset()
+    return frozenset(f"purpose.{name}" for name in names)
+
+
 _Answer = tuple[bool | None, Reason]
 
 

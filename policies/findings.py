@@ -135,7 +135,9 @@ def no_grounds(hearing: Hearing, grounds: Mapping[StratumId, Grounds]) -> Iterat
             )
         uncovered = tuple(one for one, each in grounds.items() if each.consent is answer)
         if uncovered:
-            missing = frozenset({"consent.covers"}) if answer is None else frozenset[str]()
+            missing = frozenset[str]()
+            if answer is None:
+                missing = missing.union(*(hearing.open_consent(one) for one in uncovered))
             yield _ungrounded(hearing, result, uncovered, missing, basis=False)
 
 

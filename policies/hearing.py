@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from policies import strata
-from policies.consent import Coverage, ProfileId, coverage
+from policies.consent import Coverage, ProfileId, coverage, left_out
 from policies.decision import Effect, Result
 from policies.request import Facts, Question, Stratum, StratumId, Value
 from policies.rules import Law, Rule
@@ -150,8 +150,19 @@ class Hearing:
             yield Verdict(rule=rule, result=Result.DOES_NOT_HOLD)
 
     def _missing(self, rule: Rule, among: Iterable[StratumId]) -> frozenset[str]:
-        scopes = [self.scopes[one] for one in among]
-        return frozenset[str]().union(*(scope.roots(rule.missing(scope)) for scope in scopes))
+        found: set[str] = set()
+        for one in among:
+            scope = self.scopes[one]
+            roots = scope.roots(rule.missing(scope))
+            if "consent.covers" in roots:
+                roots = roots - {"consent.covers"} | self.open_consent(one)
+            found |= roots
+        return frozenset(found)
+
+    def open_consent(self, stratum_id: StratumId) -> frozenset[str]:
+        """What leaves a stratum's coverage open: what the applicant did not say, or the consent."""
+        coverage = self.coverage[self._profiles[stratum_id]]
+        return left_out(coverage, self.question.purpose) or frozenset({"consent.covers"})
 
     def grounds(self, stratum_id: StratumId) -> Grounds:
         """Whether a selected stratum has a legal basis for where it goes, and its donors' consent."""

@@ -17,7 +17,7 @@ from policies.vocabulary import Level, Lookup, Vocabulary, is_value_of
 
 #: Facts the PDP sets itself; a question that gave them would be answering for the law.
 SET_BY_PDP = frozenset({"as_of", "consent.covers"})
-_SET_BY_PDP_UNDER = ("selection.", "profile.")
+_SET_BY_PDP_UNDER = ("selection.", "profile.", "purpose.")
 
 #: 实施细则第三十七条（三）: exome and genome sequencing information, "外显子组测序、基因组测序".
 GENOME_CLASSES = frozenset({"genome", "exome"})

@@ -40,7 +40,7 @@ _RESEARCHER = metadata.tables["researcher"]
 _RELEASED = metadata.tables["released_donor"]
 
 #: Data of these classes are no personal information that went abroad.
-_NOT_SENSITIVE = ("material", "aggregate")
+_NOT_SENSITIVE = ("aggregate",)
 
 #: Facts the vocabulary has and nothing here can know yet: no register or form asks for them.
 NEVER = frozenset(
@@ -334,6 +334,7 @@ def _determined(ask: Ask, bank: Bank, project_id: str, found: Found) -> dict[str
         officers = found.get(("project", project_id, finding))
         return officers if officers is not None else False if said is False else None
 
+    host = ask.host.operator if ask.host else None
     return {
         "request.prc_authority_approval": claim(
             ask.prc_authority_approval, "prc_authority_approval"
@@ -341,6 +342,7 @@ def _determined(ask: Ask, bank: Bank, project_id: str, found: Found) -> dict[str
         "request.produced_in_cooperation": claim(
             ask.produced_in_cooperation, "produced_in_cooperation"
         ),
+        "host.is_bank": None if host is None else host == bank.party_id,
         "officer.harm_flag": found.get(("project", project_id, "harm"), False),
         "officer.security_flag": found.get(("project", project_id, "security"), False),
         "pi.ciio": found.get(("party", bank.party_id, "ciio")),

@@ -67,7 +67,8 @@ def purpose_of(
         users=None if ask.users is None else tuple(user.researcher for user in ask.users),
         project=ask.project,
         collaborators=None if asked.collaborators is None else tuple(asked.collaborators),
-        ethics_approved=ethics is not None and ethics.is_in_force(as_of),
+        # None, not False: an opinion that is absent or has lapsed may still come.
+        ethics_approved=True if ethics is not None and ethics.is_in_force(as_of) else None,
         publication_planned=asked.publication_planned,
         publication_from=asked.publication_from,
     )

@@ -148,6 +148,7 @@ class Reader:
         self._fit, self._found, self._papers, self._purpose = fit, found, papers, purpose
         self._genomic, self._already = bool(GENOMIC & kinds), already
         self._collections = collections
+        self._bank = conn.execute(sa.select(metadata.tables["bank"].c.party_id)).scalar_one()
         self._regions = {id_: row.special_region for id_, row in collections.items()}
         signed = conn.execute(sa.select(_CONSENT).where(_CONSENT.c.id.in_(consent_ids))).all()
         meanings = consents.meanings(conn, {row.profile_id for row in signed})
@@ -229,8 +230,10 @@ class Reader:
             for paper in mine
             if paper.kind == OWNER_CONSENT and paper.is_in_force(self._fit.as_of)
         ]
+        # Somebody else's collection without an agreement on record is only theirs to release.
+        unagreed = deposit is None and collection.source_party_id != self._bank
         return (
-            collection.owner_consent_needed,
+            collection.owner_consent_needed or unagreed,
             any(consented),
             None if deposit is None else deposit.is_in_force(self._fit.as_of),
             None if deposit is None else self._reaches(deposit, kind),

@@ -19,6 +19,7 @@ from policies.consent import (
     Research,
     Term,
     coverage,
+    left_out,
 )
 from policies.duo import PERMISSIONS, Duo
 
@@ -605,3 +606,49 @@ def test_reasons_stand_where_the_answer_is_not_yes(donor, asked):
     found = coverage(donor, asked)
     assert (found.covers is True) == (not found.reasons)
     assert list(found.reasons) == sorted(set(found.reasons))
+
+
+# ---- what the applicant left out ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("modifier", "stated", "missing"),
+    [
+        ("DUO:0000046", {"commercial": None}, {"purpose.commercial"}),
+        ("DUO:0000016", {"genetic": None}, {"purpose.genetic"}),
+        ("DUO:0000019", {"publication_planned": None}, {"purpose.publication_planned"}),
+        ("DUO:0000021", {"ethics_approved": None}, {"purpose.ethics_approved"}),
+        ("DUO:0000045", {"not_for_profit": None}, set()),  # the bank's register says it
+        ("DUO:9999999", {}, set()),  # nobody can say what an unknown code means
+        ("DUO:0000046", {"commercial": True}, set()),  # not open: not covered
+        ("DUO:0000046", {"commercial": False}, set()),  # not open: covered
+    ],
+    ids=["NCU", "GSO", "PUB", "IRB", "NPU", "unknown code", "refused", "covered"],
+)
+def test_what_an_applicant_must_still_say(
+    modifier: str, stated: dict[str, object], missing: set[str]
+) -> None:
+    profile = Profile(
+        id=ProfileId("p"),
+        mapped=True,
+        permissions=(DuoTerm(code="DUO:0000042"),),
+        modifiers=(DuoTerm(code=modifier),),
+        terms={Term.COMMERCIAL_USE: True},
+    )
+    whole = {
+        "commercial": False,
+        "genetic": True,
+        "not_for_profit": True,
+        "ethics_approved": True,
+        "publication_planned": True,
+    }
+    purpose = Purpose(research=Research.HEALTH, **(whole | stated))
+    assert left_out(coverage(profile, purpose), purpose) == missing
+
+
+def test_an_open_consent_is_not_the_applicants_to_close() -> None:
+    """Asked for commercially, and the form never asked: the donor's word is missing, not theirs."""
+    profile = Profile(id=ProfileId("p"), mapped=True, permissions=(DuoTerm(code="DUO:0000042"),))
+    purpose = Purpose(research=Research.HEALTH, commercial=True)
+    assert coverage(profile, purpose).covers is None
+    assert left_out(coverage(profile, purpose), purpose) == set()

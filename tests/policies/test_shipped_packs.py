@@ -257,10 +257,16 @@ def test_a_hospital_is_permitted_once_an_officer_confirms():
 
 
 def test_aggregates_at_home_wait_for_nobody():
-    aggregates = {**HOSPITAL, "request.outputs": frozenset({"aggregate"})}
+    aggregates = {**HOSPITAL, "request.outputs": frozenset({"aggregate"}), "host.is_bank": True}
     decision = ask(aggregates, (GENOME, AGREED, 40))
     assert isinstance(decision, Permit)
     assert {duty.id for duty in decision.obligations} == {"append-only-record"}
+
+
+def test_aggregates_of_data_that_leave_the_bank_wait_for_an_officer():
+    aggregates = {**HOSPITAL, "request.outputs": frozenset({"aggregate"}), "host.is_bank": False}
+    decision = ask(aggregates, (GENOME, AGREED, 40))
+    assert "officer-confirmation" in {duty.id for duty in decision.obligations}
 
 
 def test_a_company_pays_cost_for_commercial_use():

@@ -117,7 +117,8 @@ def test_every_fact_is_in_the_vocabulary_and_every_such_fact_can_be_gathered(ban
     by_the_pdp = {
         name
         for name in vocabulary
-        if name.startswith(("selection.", "profile.")) or name in {"as_of", "consent.covers"}
+        if name.startswith(("selection.", "profile.", "purpose."))
+        or name in {"as_of", "consent.covers"}
     }
     # Only the recipient says what it does and whether it has access; the sponsor's slot says it.
     roles = {
