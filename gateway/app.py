@@ -30,9 +30,6 @@ from gateway.api import (
     releases,
     researcher,
 )
-from gateway.api import (
-    log as log_routes,
-)
 from gateway.api.middleware import Door
 from gateway.bank import Bank
 from gateway.errors import CommitUnknownError, SettingsError
@@ -45,7 +42,7 @@ EVERY = 1.0
 
 ROUTERS = (
     public.router,
-    log_routes.router,
+    public.log_router,
     oauth.router,
     researcher.router,
     releases.router,

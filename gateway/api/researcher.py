@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from gateway import deciding, pep
-from gateway.api import answers, examples, proofs, reads, views
+from gateway.api import answers, examples, public, reads, views
 from gateway.api.bodies import (
     ACCEPTS_JSON,
     JSON,
@@ -310,7 +310,7 @@ async def read_proof(
     decision_id: str,
 ) -> Response:
     """The proof; a checkpoint is published first if none covers the decision yet."""
-    proof = await proofs.of_decision(bank, decision_id, party_id=side(caller))
+    proof = await public.proof_of(bank, decision_id, party_id=side(caller))
     return answered(proof) if kind == JSON else Response(proof.text, media_type="text/plain")
 
 
