@@ -18,7 +18,7 @@ from starlette.responses import Response
 from gateway import pep
 from gateway.api import examples
 from gateway.api.bodies import ACCEPTS_JSON, Body, OpenBank, answered, rendered, reply, sent
-from gateway.api.operation import Answer, operation
+from gateway.api.contract import Answer, operation
 from gateway.api.schemas.administrator import (
     AskedKey,
     AskedPerson,

@@ -1,5 +1,6 @@
-"""The contract, made from the code: OpenAPI 3.1 with every operation's purpose, scope, errors, example.
+"""The contract: what is said of an operation beside its route, and the OpenAPI 3.1 made from it.
 
+`@operation(...)` stands above the route's own decorator; `openapi/check.py` refuses a route without one.
 FastAPI contributes paths and parameters; bodies, answers, problems and security come from what stands
 beside each route (`@operation`, `Body`, `require`), because the routes answer with ready bytes.
 """
@@ -7,32 +8,26 @@ beside each route (`@operation`, `Body`, `require`), because the routes answer w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.api.bodies import JSON, Body, dependencies_of
-from gateway.api.operation import (
-    ANYWHERE,
-    WHILE_WRITING,
-    WITH_BODY,
-    WITH_CREDENTIAL,
-    WITH_IDEMPOTENCY,
-    Answer,
-    Operation,
-    operation_of,
-)
 from gateway.api.problems import MEDIA_TYPE as PROBLEM
 from gateway.api.schemas.parts import Problem
 from gateway.errors import KINDS
 from gateway.identity.caller import Require
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ATTRIBUTE = "__operation__"
 _REF = "#/components/schemas/{model}"
 
 TITLE = "HGR gateway"
@@ -45,6 +40,83 @@ Human genetic resource gateway: ask for samples or data, have it decided, record
 Every refusal is a problem document (RFC 9457) with a stable `code`; `GET /problems/{code}` explains it in \
 Chinese and English, and `Accept-Language` picks the language of titles. Every answer carries `Request-Id`.
 Lists give `limit` items and `has_more`; go on with `starting_after`. Writes take an `Idempotency-Key`."""
+
+#: What may happen to anybody anywhere: the door, the writer, the log.
+ANYWHERE = ("not_acceptable", "internal")
+WITH_BODY = ("malformed_body", "body_too_large", "unsupported_media_type", "invalid_request")
+WITH_CREDENTIAL = (
+    "unauthenticated",
+    "key_expired",
+    "key_revoked",
+    "token_invalid",
+    "session_ended",
+    "address_refused",
+    "scope_missing",
+)
+WHILE_WRITING = ("outcome_unknown", "log_unavailable", "busy", "body_too_large")
+WITH_IDEMPOTENCY = ("idempotency_conflict",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A success: its JSON model, or the media types of what is not JSON."""
+
+    model: type[BaseModel] | None = None
+    says: str = "Done"
+    media: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)  # name → what it tells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation. `example` is a body that a test sends; `fill` names what stands in its path.
+
+    In examples and `fill` a text `{name}` is replaced by the id the demo world gives that name.
+    """
+
+    summary: str
+    purpose: str
+    answers: Mapping[int, Answer]
+    errors: tuple[str, ...] = ()
+    example: Mapping[str, Any] | None = None
+    fill: Mapping[str, str] = field(default_factory=dict)
+
+
+def operation(
+    *,
+    summary: str,
+    purpose: str,
+    answers: Mapping[int, Answer],
+    errors: tuple[str, ...] = (),
+    example: Mapping[str, Any] | None = None,
+    fill: Mapping[str, str] | None = None,
+) -> Callable[[F], F]:
+    """Attach an `Operation` to a route function. Unknown error codes stop the import."""
+    unknown = [code for code in errors if code not in KINDS]
+    if unknown:
+        raise KeyError(f"no such problem code: {unknown}")
+    said = Operation(
+        summary=summary,
+        purpose=purpose,
+        answers=answers,
+        errors=errors,
+        example=example,
+        fill=fill or {},
+    )
+
+    def attach(function: F) -> F:
+        setattr(function, _ATTRIBUTE, said)
+        return function
+
+    return attach
+
+
+def operation_of(function: Callable[..., Any]) -> Operation | None:
+    """What `@operation` attached, if anything."""
+    return getattr(function, _ATTRIBUTE, None)
+
+
+# --- the whole contract ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from gateway.api.operation import Answer as Says
-from gateway.api.operation import operation
+from gateway.api.contract import Answer as Says
+from gateway.api.contract import operation
 from gateway.identity import oauth, tokens
 from gateway.identity.caller import Gate, public
 from gateway.identity.oauth import AuthServer, Form

@@ -27,7 +27,7 @@ from gateway.api.bodies import (
     revision_of,
     sent,
 )
-from gateway.api.operation import Answer, operation
+from gateway.api.contract import Answer, operation
 from gateway.api.schemas.officer import (
     AskedCommand,
     AskedSession,

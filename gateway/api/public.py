@@ -20,7 +20,7 @@ from audit.tiles import Tile, TileError
 from gateway import deciding
 from gateway.api import contract
 from gateway.api.bodies import ACCEPTS_JSON, Accepts, OpenBank, answered
-from gateway.api.operation import Answer, operation
+from gateway.api.contract import Answer, operation
 from gateway.api.schemas.decision import ProofOut
 from gateway.api.schemas.parts import Health, ProblemKind, Words
 from gateway.api.schemas.regulator import EntriesOut, EntryOut

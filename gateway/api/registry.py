@@ -27,7 +27,7 @@ from gateway.api.bodies import (
     reply,
     sent,
 )
-from gateway.api.operation import Answer, operation
+from gateway.api.contract import Answer, operation
 from gateway.api.registry_views import determination, edge, form, mapping, paper, party
 from gateway.api.schemas.parts import Page
 from gateway.api.schemas.registry import (

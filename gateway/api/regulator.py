@@ -24,7 +24,7 @@ from gateway.api.bodies import (
     reply,
     sent,
 )
-from gateway.api.operation import Answer, operation
+from gateway.api.contract import Answer, operation
 from gateway.api.schemas.parts import Page
 from gateway.api.schemas.regulator import ExportOut
 from gateway.identity.caller import Caller, require

@@ -20,7 +20,7 @@ from gateway.api.bodies import (
     reply,
     sent,
 )
-from gateway.api.operation import Answer, operation
+from gateway.api.contract import Answer, operation
 from gateway.api.schemas.officer import AskedHandover
 from gateway.api.schemas.researcher import AskedReceipt, ReleaseOut
 from gateway.errors import ProblemError

@@ -30,7 +30,7 @@ from gateway.api.bodies import (
     revision_of,
     sent,
 )
-from gateway.api.operation import Answer, operation
+from gateway.api.contract import Answer, operation
 from gateway.api.schemas.decision import DecisionOut, ProofOut
 from gateway.api.schemas.parts import Page, Words
 from gateway.api.schemas.researcher import (
