@@ -34,11 +34,7 @@ class Template:
     def copy(self, to: Path, **changes: object) -> Settings:
         """Settings of a copy in `to`, on a port of its own."""
         shutil.copytree(self.folder, to)
-        plain = settings_in(to)
-        return Settings(
-            **{"data_dir": plain.data_dir, "keys_dir": plain.keys_dir, "port": free_port()}
-            | changes
-        )
+        return settings_in(to).model_copy(update={"port": free_port(), **changes})
 
 
 @pytest.fixture(scope="session")

@@ -125,5 +125,5 @@ def _serve(environment: dict[str, str], said: str, early: bool) -> None:  # noqa
         del os.environ[name]
     os.environ.update(environment)
     if early:
-        banks.Database = early_ack.EarlyDatabase  # type: ignore[misc]
+        banks.Database = early_ack.EarlyDatabase  # type: ignore[attr-defined]
     cli.app(["serve"])  # ends the process with its exit code, as the console script does

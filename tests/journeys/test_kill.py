@@ -165,6 +165,11 @@ def decided(settings: Settings) -> list[str]:
         return [one for (one,) in conn.execute("SELECT id FROM decision ORDER BY id")]
 
 
+def count(settings: Settings, table: str) -> int:
+    with closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as conn:
+        return int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - ours
+
+
 def bodies(folder: Path) -> tuple[tuple[str, bytes], ...]:
     """A permit granted at once, a permit with a case, a denial, and a dry run, over ten donors."""
     with closing(sqlite3.connect(folder / "data" / "bank.sqlite")) as conn:
@@ -222,6 +227,8 @@ def test_twenty_kills_lose_nothing(settings: Settings, clients: Clients) -> None
             assert (clients.open, clients.wrong) == ({}, [])
             # One decision for each key, whether it was answered at once or only when asked again.
             assert decided(settings) == sorted(one.decision for one in clients.told.values())
+    for effect in ("grant_", "review_case"):  # the load had both, so the checks had what to check
+        assert count(settings, effect) > 0
     assert unanswered >= KILLS  # the kills fell into the load: requests were under way
 
 
