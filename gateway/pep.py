@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from hashlib import sha256
-from typing import TypedDict, TypeVar, assert_never
+from datetime import datetime
+from typing import TypedDict, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from gateway import effects
 from gateway.bank import Bank
 from gateway.deciding import (
     Answer,
@@ -30,33 +30,19 @@ from gateway.deciding import (
     record,
     stands,
 )
+from gateway.effects import Released
 from gateway.errors import ProblemError
-from gateway.identity import tokens
 from gateway.identity.scopes import Caller
-from gateway.registry import consents, facts, papers, requests
+from gateway.registry import consents, requests
 from gateway.registry.ask import Ask
 from gateway.registry.requests import Request
 from gateway.release import grants
 from gateway.replies import Rendered, Reply, commit, replayed
 from gateway.review import cases
-from gateway.review.workflow import Outcome
-from gateway.tables import Project, new_id, table_of
-from policies.request import Facts
+from gateway.tables import Project, table_of
 
 T = TypeVar("T")
 _projects = table_of(Project)
-
-#: The obligation by which the institution's pack asks for a person before a permit takes effect.
-CONFIRMATION = "officer-confirmation"
-#: What a request is while, or after, its case lies in a state of `workflow.yaml`.
-REQUEST_STATES = {
-    "first_review": "in_review",
-    "second_review": "in_review",
-    "awaiting_external": "held",
-    "approved": "granted",
-    "rejected": "rejected",
-    "withdrawn": "draft",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,22 +89,6 @@ class Withdrawn:
     leaf_index: int | None
     grants: tuple[grants.Touched, ...]
     receivers: tuple[tuple[str, str], ...]  # (release, receiving party)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """One release authorized: the manifest's exact bytes and the visa that opens it.
-
-    `removed` counts the items left out since the grant.
-    """
-
-    release_id: str
-    grant_id: str
-    manifest: bytes
-    manifest_sha256: str
-    visa: str
-    removed: int
-    answer: Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +183,7 @@ def request_access(
     answer = record(conn, bank, caller, prepared, occasion="submission", request=request)  # 3
     requests.mark_submitted(conn, request, now=bank.now())
     answer = replace(answer, difference=requests.difference(conn, request))
-    return _effect(conn, bank, caller, request, prepared, answer)  # 4
+    return effects.apply(conn, bank, caller, request, prepared, answer)  # 4
 
 
 async def amend_request(
@@ -248,7 +218,7 @@ async def end_request(
             raise ProblemError("already_done", f"the request is `{request.state}`")
         append(conn, bank, caller, f"request.{state}", {"request": request_id})
         _leave_queue(conn, bank, caller, request_id)
-        _end_grants(conn, bank, caller, request_id)
+        effects.end_grants(conn, bank, caller, request_id)
         requests.set_state(conn, request_id, state, now=now)
         return requests.get(conn, request_id, party_id=caller.party_id)
 
@@ -280,12 +250,12 @@ async def resolve_case(
         again: cases.Dossier | None = None
         if asked.command is cases.Command.REDECIDE:
             decided = _decide_again(conn, bank, caller, request)
-            again = _dossier(bank, *decided)
+            again = effects.dossier_of(bank, *decided)
         step = cases.check(conn, case_id, asked, actor, revision=revision, redecided=again)  # 1
         if decided is None and step.effect is cases.Effect.APPROVE:  # 2
             decided = _decide_again(conn, bank, caller, request)
             if not stands(decided[1].decision, frozenset(step.accepted)):
-                again = _dossier(bank, *decided)
+                again = effects.dossier_of(bank, *decided)
                 asked_anew = cases.Asked(command=cases.Command.REDECIDE)
                 step = cases.check(
                     conn, case_id, asked_anew, cases.GATEWAY, revision=None, redecided=again
@@ -296,8 +266,12 @@ async def resolve_case(
         case = cases.record(conn, step, leaf_index=entry.index, now=bank.now())
         grant_id: str | None = None
         if step.effect is cases.Effect.APPROVE and decided is not None:  # 4
-            grant_id = _grant(conn, bank, caller, request, *decided, accepted=step.accepted)
-        state = "denied" if again and again.outcome == "deny" else REQUEST_STATES[case.state]
+            grant_id = effects.make_grant(
+                conn, bank, caller, request, *decided, accepted=step.accepted
+            )
+        state = (
+            "denied" if again and again.outcome == "deny" else effects.REQUEST_STATES[case.state]
+        )
         requests.set_state(conn, request.id, state, now=bank.now())
         return CaseAnswer(
             case_id=case_id,
@@ -398,7 +372,7 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
         answer = record(conn, bank, caller, fresh, occasion="release", request=request)
         answer = replace(answer, grant_id=grant_id)
         if stands(answer.decision, frozenset(grant.accepted)):
-            return _release(conn, bank, caller, grant, fresh, answer)
+            return effects.make_release(conn, bank, caller, grant, fresh, answer)
         grants.suspend(conn, grant_id, now=bank.now())
         about = {"grant": grant_id, "decision": answer.decision_id}
         append(conn, bank, caller, "grant.suspended", about, outcome=answer.decision.outcome)
@@ -429,110 +403,11 @@ async def record_event(
     return await commit(bank, reply, act)
 
 
-# --- give effect ----------------------------------------------------------------------------------
-
-
 def _decide_again(
     conn: Connection, bank: Bank, caller: Caller, request: Request
 ) -> tuple[Prepared, Answer]:
     prepared = prepare(conn, bank, request.ask, request.party_id)
     return prepared, record(conn, bank, caller, prepared, occasion="redecision", request=request)
-
-
-def _effect(
-    conn: Connection,
-    bank: Bank,
-    caller: Caller,
-    request: Request,
-    prepared: Prepared,
-    answer: Answer,
-) -> Answer:
-    dossier = _dossier(bank, prepared, answer)
-    grant_id = case_id = None
-    match dossier.outcome:
-        case Outcome.PERMIT_AT_ONCE:
-            grant_id = _grant(conn, bank, caller, request, prepared, answer)
-            state = "granted"
-        case Outcome.DENY:
-            state = "denied"
-        case Outcome.PERMIT | Outcome.REFER | Outcome.HOLD:
-            case = cases.open_case(
-                conn,
-                request_id=request.id,
-                dossier=dossier,
-                leaf_index=answer.leaf_index,
-                now=bank.now(),
-            )
-            case_id, state = case.id, REQUEST_STATES[case.state]
-        case _:
-            assert_never(dossier.outcome)
-    requests.set_state(conn, request.id, state, now=bank.now())
-    request = requests.get(conn, request.id, party_id=None)
-    return replace(answer, request=request, grant_id=grant_id, case_id=case_id)
-
-
-def _dossier(bank: Bank, prepared: Prepared, answer: Answer) -> cases.Dossier:
-    ask = prepared.ask
-    named = {prepared.party_id, ask.recipient, ask.sponsor, ask.beneficiary}
-    if ask.host is not None and ask.host.operator != bank.party_id:
-        named.add(ask.host.operator)  # a bank that only hosts what it gives is no side of it
-    return cases.Dossier.of(
-        answer.decision,
-        decision_id=answer.decision_id,
-        document_sha256=answer.document_sha256,
-        parties=frozenset(p for p in named if p is not None and p != "none"),
-        at_once=all(o.id != CONFIRMATION for o in answer.decision.obligations),
-    )
-
-
-def _grant(
-    conn: Connection,
-    bank: Bank,
-    caller: Caller,
-    request: Request,
-    prepared: Prepared,
-    answer: Answer,
-    *,
-    accepted: tuple[str, ...] = (),
-) -> str:
-    """A grant over the selection, its quotas drawn; what an earlier version was granted ends."""
-    now = bank.now()
-    picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
-    ends = [bank.today() + timedelta(days=bank.settings.grant_days)]
-    ends += [d for d in (answer.decision.until, request.ask.until) if d is not None]
-    _end_grants(conn, bank, caller, request.id)
-    grant = grants.create(
-        conn,
-        request_id=request.id,
-        decision_id=answer.decision_id,
-        party_id=request.party_id,
-        project_id=request.project_id,
-        items=picked,
-        until=min(ends),
-        accepted=accepted,
-        now=now,
-    )
-    amounts = {
-        "people": len({p.donor_id for p in picked}),
-        "units": sum(p.units for p in picked),
-    }
-    for draw in prepared.gathered.draws:
-        if not papers.draw_for(
-            conn, draw.quota_id, amounts[draw.measure], grant_id=grant.id, now=now
-        ):
-            # The facts said there was room and they were current: somebody is wrong, so nothing
-            # goes and the transaction ends here.
-            raise ProblemError("decision_failed", f"quota `{draw.quota_id}` has no room")
-    about = {"grant": grant.id, "request": request.id, "decision": answer.decision_id}
-    items = "\n".join(sorted(p.holding_id for p in picked))
-    append(conn, bank, caller, "grant.created", about, commitments={"items": items})
-    return grant.id
-
-
-def _end_grants(conn: Connection, bank: Bank, caller: Caller, request_id: str) -> None:
-    for grant in grants.end_for_request(conn, request_id, state="revoked", now=bank.now()):
-        about = {"grant": grant.id, "request": request_id}
-        append(conn, bank, caller, "grant.revoked", about)
 
 
 def _usable(conn: Connection, bank: Bank, caller: Caller, grant_id: str) -> grants.Grant:
@@ -542,72 +417,6 @@ def _usable(conn: Connection, bank: Bank, caller: Caller, grant_id: str) -> gran
     if grant.until < bank.today():
         raise ProblemError("not_releasable", f"the grant ended on `{grant.until}`")
     return grant
-
-
-def _release(
-    conn: Connection,
-    bank: Bank,
-    caller: Caller,
-    grant: grants.Grant,
-    prepared: Prepared,
-    answer: Answer,
-) -> Released:
-    """1. leave out what may no longer go · 2. manifest and visa · 3. write down the intent."""
-    now, release_id = bank.now(), new_id("rel")
-    picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
-    gone = (prepared.only or frozenset()) - {p.holding_id for p in picked}
-    removed = grants.shrink(conn, grant.id, gone, reason=answer.decision_id, now=now)  # 1
-    manifest = grants.manifest(  # 2
-        conn,
-        release_id=release_id,
-        grant=grant,
-        items=picked,
-        decision_id=answer.decision_id,
-        leaf_index=answer.leaf_index,
-        obligations=[o.id for o in answer.decision.obligations],
-        pseudonym=bank.keys.pseudonym,
-        now=now,
-    )
-    visa = tokens.sign_visa(
-        bank,
-        grants.visa_claims(grant, issuer=bank.settings.issuer, release_id=release_id, now=now),
-    )
-    grants.record_release(  # 3
-        conn,
-        release_id=release_id,
-        grant=grant,
-        decision_id=answer.decision_id,
-        items=picked,
-        manifest=manifest,
-        visa=visa,
-        group_id=prepared.gathered.group_id,
-        overseas=_goes_abroad(prepared.question.facts),
-        pseudonym=bank.keys.pseudonym,
-        now=now,
-    )
-    facts.bump(conn)  # tubes left and people released so far are facts of the next decision
-    digest = sha256(manifest).hexdigest()
-    about = {"release": release_id, "grant": grant.id, "decision": answer.decision_id}
-    append(conn, bank, caller, "release.intent", about | {"manifest": digest}, outcome="authorized")
-    return Released(
-        release_id=release_id,
-        grant_id=grant.id,
-        manifest=manifest,
-        manifest_sha256=digest,
-        visa=visa,
-        removed=removed,
-        answer=answer,
-    )
-
-
-def _goes_abroad(known: Facts) -> bool:
-    """Whether anything goes to, or is read from, outside the mainland; not known counts as abroad."""
-    countries = known.get("users.access_countries")
-    places = {known.get("host.place"), *(countries if isinstance(countries, frozenset) else [None])}
-    for role in ("requester", "recipient", "sponsor", "beneficiary", "host"):
-        if known.get(f"{role}.present") is not False:
-            places.add(known.get(f"{role}.country"))
-    return places != {"CN"} or known.get("request.material_exits") is True
 
 
 def _actor(caller: Caller) -> cases.Actor:

@@ -34,6 +34,7 @@ FLOORS = {
     "gateway.release.grants": 2,
     "gateway.replies": 3,
     "gateway.deciding": 3,
+    "gateway.effects": 3,
     "gateway.pep": 3,
     "gateway.release": 4,
     "gateway.reports": 4,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from gateway import pep
+from gateway import effects, pep
 from gateway.api import answers, examples, reads, views
 from gateway.api.bodies import (
     ACCEPTS_JSON,
@@ -63,7 +63,7 @@ async def release_grant(
     if key is None:
         raise ProblemError("idempotency_key_missing", "a release needs an `Idempotency-Key`")
 
-    def render(made: pep.Released | pep.ReleaseRefused) -> Rendered:
+    def render(made: effects.Released | pep.ReleaseRefused) -> Rendered:
         if isinstance(made, pep.ReleaseRefused):
             refusal = ProblemError(
                 "not_releasable", "today's decision does not let the grant stand"

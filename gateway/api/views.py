@@ -1,13 +1,30 @@
-"""Rows and room values as the shapes of the contract."""
+"""Rows and room values as the shapes of the contract: requests, grants, releases, the registers."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import RowMapping
+
 from gateway.api import answers
 from gateway.api.reads import ReleaseRow
+from gateway.api.schemas.parts import Words
+from gateway.api.schemas.registry import (
+    DeterminationOut,
+    EdgeOut,
+    FormOut,
+    MappingOut,
+    PaperOut,
+    PartyOut,
+    QuotaOut,
+)
 from gateway.api.schemas.researcher import GrantOut, ReleaseOut, RequestOut
+from gateway.effects import Released
 from gateway.identity.scopes import Caller
-from gateway.pep import Released
 from gateway.registry import requests
+from gateway.registry.consents import Mapped
+from gateway.registry.determinations import Determined
+from gateway.registry.papers import Paper
 from gateway.registry.requests import Request
 from gateway.release.grants import Grant
 
@@ -82,3 +99,88 @@ def released(made: Released) -> ReleaseOut:
         receipt_sha256="",
         created_at=made.answer.decided_at,
     )
+
+
+def paper(row: Paper) -> PaperOut:
+    """A paper with its quotas."""
+    return PaperOut(
+        id=row.id,
+        kind=row.kind,
+        number=row.number,
+        issuer=row.issuer,
+        holder=row.holder_id,
+        project=row.project_id,
+        collection=row.collection_id,
+        valid_from=row.valid_from,
+        valid_to=row.valid_to,
+        open_ended=row.open_ended,
+        scope=dict(row.scope),
+        quotas=[QuotaOut(measure=q.measure, total=q.total, used=q.used) for q in row.quotas],
+        document_sha256=row.document_sha256,
+        recorded_by=row.recorded_by,
+        recorded_at=row.recorded_at,
+        checked_by=row.checked_by,
+        checked_at=row.checked_at,
+        voided_at=row.voided_at,
+        void_reason=row.void_reason,
+    )
+
+
+def determination(row: Determined) -> DeterminationOut:
+    """A finding."""
+    return DeterminationOut(
+        id=row.id,
+        subject_kind=row.subject_kind,
+        subject=row.subject_id,
+        finding=row.finding,
+        value=row.value,
+        reason=row.reason,
+        evidence_sha256=row.evidence_sha256,
+        expires_on=row.expires_on,
+        proposed_by=row.proposed_by,
+        proposed_at=row.proposed_at,
+        confirmed_by=row.confirmed_by,
+        confirmed_at=row.confirmed_at,
+        revoked_at=row.revoked_at,
+    )
+
+
+def mapping(row: Mapped) -> MappingOut:
+    """What a form's ticks mean, proposed or confirmed."""
+    return MappingOut(
+        id=row.id,
+        form=row.form_id,
+        mapping=dict(row.mapping),
+        proposed_by=row.proposed_by,
+        proposed_at=row.proposed_at,
+        confirmed_by=row.confirmed_by,
+        confirmed_at=row.confirmed_at,
+    )
+
+
+def form(row: RowMapping, mapped: bool, ticks: tuple[str, ...]) -> FormOut:  # noqa: FBT001 - a fact
+    """A form with the ticks found on it."""
+    return FormOut(
+        id=row["id"],
+        collection=row["collection_id"],
+        version=row["version"],
+        title=row["title"],
+        ethics_paper=row["ethics_paper_id"],
+        valid_from=row["valid_from"],
+        valid_to=row["valid_to"],
+        text_sha256=row["text_sha256"],
+        mapped=mapped,
+        ticks=list(ticks),
+    )
+
+
+def party(row: RowMapping) -> PartyOut:
+    """A party as registered."""
+    same = {name: row[name] for name in PartyOut.model_fields if name in row}
+    return PartyOut(**same, name=Words(zh=row["name_zh"], en=row["name_en"]))
+
+
+def edge(row: RowMapping) -> EdgeOut:
+    """One holding of one party in another."""
+    same: dict[str, Any] = {name: row[name] for name in EdgeOut.model_fields if name in row}
+    return EdgeOut(**same, owner=row["owner_id"], owned=row["owned_id"])

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from audit import log
-from gateway import deciding, pep
+from gateway import deciding, effects, pep
 from gateway.bank import Bank
 from gateway.demo_world import World
 from gateway.errors import ProblemError
@@ -390,15 +390,15 @@ def test_a_release_is_judged_by_what_was_granted_not_by_a_later_draft(bank: Bank
         ),
         HOSPITAL,
     )
-    assert isinstance(release(bank, answer.grant_id), pep.Released)
+    assert isinstance(release(bank, answer.grant_id), effects.Released)
 
 
 def test_a_new_day_decides_anew(bank: Bank, clock: SettableClock) -> None:
     """What was prepared before midnight in Shanghai is decided again after it."""
-    prepared = asyncio.run(pep.prepare_outside(bank, ask(AGGREGATE), HOSPITAL.party_id))
+    prepared = asyncio.run(deciding.prepare_outside(bank, ask(AGGREGATE), HOSPITAL.party_id))
     clock.advance(hours=15)  # 10:00 → 01:00 of the next day in Shanghai
     with bank.database.read() as conn:
-        fresh = pep.current(conn, bank, prepared)
+        fresh = deciding.current(conn, bank, prepared)
     assert fresh.question.as_of == bank.today() != prepared.question.as_of
 
 
