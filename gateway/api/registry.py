@@ -28,7 +28,6 @@ from gateway.api.bodies import (
     sent,
 )
 from gateway.api.contract import Answer, operation
-from gateway.api.registry_views import determination, edge, form, mapping, paper, party
 from gateway.api.schemas.parts import Page
 from gateway.api.schemas.registry import (
     AskedDetermination,
@@ -47,6 +46,7 @@ from gateway.api.schemas.registry import (
     PartyOut,
     Registered,
 )
+from gateway.api.views import determination, edge, form, mapping, paper, party
 from gateway.bank import Bank
 from gateway.identity.caller import Caller, require
 from gateway.registry import consents, determinations, papers, parties, studies
