@@ -19,7 +19,7 @@ from gateway import pep
 from gateway.api import examples
 from gateway.api.bodies import ACCEPTS_JSON, Body, OpenBank, answered, rendered, reply, sent
 from gateway.api.contract import Answer, operation
-from gateway.api.schemas.administrator import (
+from gateway.api.schemas.staff import (
     AskedKey,
     AskedPerson,
     AskedRevocation,

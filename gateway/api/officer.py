@@ -28,7 +28,8 @@ from gateway.api.bodies import (
     sent,
 )
 from gateway.api.contract import Answer, operation
-from gateway.api.schemas.officer import (
+from gateway.api.schemas.parts import Page
+from gateway.api.schemas.staff import (
     AskedCommand,
     AskedSession,
     AskedWithdrawal,
@@ -41,7 +42,6 @@ from gateway.api.schemas.officer import (
     TouchedOut,
     WithdrawalOut,
 )
-from gateway.api.schemas.parts import Page
 from gateway.errors import FieldError, ProblemError
 from gateway.identity import people
 from gateway.identity.caller import Caller, public, require

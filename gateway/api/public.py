@@ -23,7 +23,7 @@ from gateway.api.bodies import ACCEPTS_JSON, Accepts, OpenBank, answered
 from gateway.api.contract import Answer, operation
 from gateway.api.schemas.decision import ProofOut
 from gateway.api.schemas.parts import Health, ProblemKind, Words
-from gateway.api.schemas.regulator import EntriesOut, EntryOut
+from gateway.api.schemas.staff import EntriesOut, EntryOut
 from gateway.bank import Bank
 from gateway.errors import KINDS, ProblemError
 from gateway.identity.caller import Caller, public, require

@@ -26,7 +26,7 @@ from gateway.api.bodies import (
 )
 from gateway.api.contract import Answer, operation
 from gateway.api.schemas.parts import Page
-from gateway.api.schemas.regulator import ExportOut
+from gateway.api.schemas.staff import ExportOut
 from gateway.identity.caller import Caller, require
 from gateway.replies import Rendered, replayed
 from gateway.reports import exports

@@ -21,8 +21,8 @@ from gateway.api.bodies import (
     sent,
 )
 from gateway.api.contract import Answer, operation
-from gateway.api.schemas.officer import AskedHandover
 from gateway.api.schemas.researcher import AskedReceipt, ReleaseOut
+from gateway.api.schemas.staff import AskedHandover
 from gateway.errors import ProblemError
 from gateway.identity.caller import Caller, require
 from gateway.release import handover

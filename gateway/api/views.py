@@ -19,8 +19,8 @@ from gateway.api.schemas.registry import (
     QuotaOut,
 )
 from gateway.api.schemas.researcher import GrantOut, ReleaseOut, RequestOut
+from gateway.effects import Released
 from gateway.identity.scopes import Caller
-from gateway.pep import Released
 from gateway.registry import requests
 from gateway.registry.consents import Mapped
 from gateway.registry.determinations import Determined

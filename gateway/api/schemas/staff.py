@@ -1,16 +1,31 @@
-"""What officers send and get in the review queue and with donors."""
+"""What the bank's people send and get: officers, administrators, auditors and regulators."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from audit.merkle import leaf_hash
 from gateway.api.schemas.decision import DecisionOut
 from gateway.api.schemas.parts import Asked, Id, Instant, Sha256, Shape
 from gateway.review.workflow import Command, Recommendation
 
 Text = Annotated[str, Field(min_length=1, max_length=4000)]
+
+KeyScope = Literal[
+    "samples:query",
+    "requests:read",
+    "requests:write",
+    "grants:read",
+    "releases:read",
+    "releases:write",
+    "keys:self",
+]
+
+
+# --- sessions, keys, people ------------------------------------------------------------------------
 
 
 class AskedSession(Asked):
@@ -30,6 +45,84 @@ class SessionOut(Shape):
     person: str
     roles: list[str]
     expires_at: Instant
+
+
+class AskedKey(Asked):
+    """A new API key of one organisation. `networks` are CIDR; none means from anywhere."""
+
+    party: Id
+    label: Annotated[str, Field(min_length=1, max_length=200)]
+    scopes: list[KeyScope] = Field(min_length=1, max_length=7)
+    expires_at: Instant
+    networks: list[Annotated[str, Field(max_length=50)]] = Field(
+        default_factory=list, max_length=50
+    )
+
+
+class AskedRotation(Asked):
+    """How long the old key keeps working."""
+
+    overlap_hours: Annotated[int, Field(ge=0, le=720)] = 24
+
+
+class AskedRevocation(Asked):
+    """Why the key ends."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class KeyOut(Shape):
+    """An API key, without what would let anybody use it."""
+
+    object: Literal["api_key"] = "api_key"
+    id: str
+    party: str
+    label: str
+    scopes: list[str]
+    networks: list[str]
+    created_by: str
+    created_at: Instant
+    expires_at: Instant
+    last_used_at: Instant | None
+    rotated_from: str | None
+    revoked_at: Instant | None
+    revoked_reason: str
+
+
+class MintedOut(KeyOut):
+    """A new key: `key` is its text, shown here and nowhere else."""
+
+    key: str
+
+
+class KeysOut(Shape):
+    """Keys of one organisation, newest first."""
+
+    data: list[KeyOut]
+
+
+class AskedPerson(Asked):
+    """A person who will sign in."""
+
+    login: Annotated[str, Field(min_length=3, max_length=64)]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    party: Id
+    roles: list[Literal["officer", "administrator", "auditor", "regulator"]] = Field(
+        min_length=1, max_length=4
+    )
+    password: Annotated[str, Field(min_length=12, max_length=128)]
+
+
+class PersonOut(Shape):
+    """A new person; the secret of their code generator is shown here and nowhere else."""
+
+    object: Literal["person"] = "person"
+    id: str
+    totp_secret: str
+    totp_uri: str
+
+
+# --- the review queue, donors, handing over --------------------------------------------------------
 
 
 class AskedCommand(Asked):
@@ -150,3 +243,41 @@ class AskedHandover(Asked):
     how: Literal["courier", "picked_up", "encrypted_disk", "encrypted_transfer", "secure_workspace"]
     tubes: list[Id] = Field(default_factory=list, max_length=100_000)
     files: dict[Id, Sha256] = Field(default_factory=dict, max_length=100_000)
+
+
+# --- supervision -----------------------------------------------------------------------------------
+
+
+class EntryOut(Shape):
+    """One entry of the log: its place, its hash, and what the leaf says."""
+
+    index: int
+    leaf_hash: str = Field(description="SHA-256 of the leaf (RFC 6962), hex")
+    leaf: dict[str, Any]
+
+    @classmethod
+    def of(cls, index: int, leaf: bytes) -> Self:
+        """From the leaf's stored bytes."""
+        return cls(index=index, leaf_hash=leaf_hash(leaf).hex(), leaf=json.loads(leaf))
+
+
+class EntriesOut(Shape):
+    """Some entries in order; `size` is that of the whole log."""
+
+    origin: str
+    size: int
+    data: list[EntryOut]
+    has_more: bool
+
+
+class ExportOut(Shape):
+    """One audit export: everything up to `size` entries, in a package that verifies offline."""
+
+    object: Literal["export"] = "export"
+    id: str
+    asked_by: str
+    size: int
+    sha256: str
+    bytes: int
+    created_at: Instant
+    package: str = Field(description="Where to download it.")
