@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -150,18 +151,22 @@ def serve() -> None:
     with _open() as bank:
         chosen = bank.settings
         out.print(f"{bank.origin} · {chosen.issuer}", highlight=False)
-        uvicorn.run(
-            create_app(bank),
-            host=chosen.host,
-            port=chosen.port,
-            ssl_certfile=chosen.tls_certificate,
-            ssl_keyfile=chosen.tls_key,
-            proxy_headers=False,  # the gate reads them itself, and only from trusted proxies
-            server_header=False,
-            access_log=False,
-            log_level="warning",
-            timeout_graceful_shutdown=10,
-        )
+        # The server gives a signal back once it has shut down: by then it must not kill us, for the
+        # database is still to be closed.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            uvicorn.run(
+                create_app(bank),
+                host=chosen.host,
+                port=chosen.port,
+                ssl_certfile=chosen.tls_certificate,
+                ssl_keyfile=chosen.tls_key,
+                proxy_headers=False,  # the gate reads them itself, and only from trusted proxies
+                server_header=False,
+                access_log=False,
+                log_level="warning",
+                timeout_graceful_shutdown=10,
+            )
 
 
 @app.command()

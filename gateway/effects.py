@@ -133,11 +133,13 @@ def make_grant(
         accepted=accepted,
         now=now,
     )
-    amounts = {
-        "people": len({p.donor_id for p in picked}),
-        "units": sum(p.units for p in picked),
-    }
     for draw in prepared.gathered.draws:
+        # An exit certificate speaks of material alone; other papers of whatever is provided.
+        counted = [p for p in picked if p.data_class is None] if draw.kind == "exit" else picked
+        amounts = {
+            "people": len({p.donor_id for p in counted}),
+            "units": sum(p.units for p in counted),
+        }
         if not papers.draw_for(
             conn, draw.quota_id, amounts[draw.measure], grant_id=grant.id, now=now
         ):
