@@ -1,4 +1,4 @@
-"""One open bank: its settings, keys, database, law and clock, handed to whoever acts.
+"""One bank: its settings, keys, database, law and clock, handed to whoever acts; made once, then opened.
 
 The clock is injected: nothing in the gateway asks the system for the time but through it. A bank opens
 only when its settings, keys, schema, log and packs all stand; whatever does not stops the start with
@@ -23,6 +23,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Row
 
+from audit import log
 from audit.check import check_head
 from gateway import keys as key_files
 from gateway.database import Database
@@ -38,6 +39,8 @@ from policies.rules import Law
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 Clock = Callable[[], datetime]
+
+_BANK = metadata.tables["bank"]
 
 
 def system_clock() -> datetime:
@@ -65,6 +68,71 @@ class Bank:
     def today(self) -> date:
         """The legal date: today in Shanghai."""
         return self.now().astimezone(SHANGHAI).date()
+
+
+def create_bank(
+    settings: Settings,
+    *,
+    origin: str,
+    name_zh: str,
+    name_en: str,
+    registration: str = "",
+    party_id: str = "pty_bank",
+    invented: bool = False,
+    clock: Clock = system_clock,
+) -> Bank:
+    """Make a new bank in the folders of `settings` and open it; only ever run once per bank.
+
+    Made are its folders, keys and schema, the bank's own party, an empty log. Nothing that is there is
+    overwritten.
+
+    `origin` names the log and its key for ever: a domain and path one controls, no spaces, no plus.
+    Raises `SettingsError` if a bank or its keys are there already, or the origin is unfit.
+    """
+    settings.verify()
+    if settings.database.exists():
+        raise SettingsError(f"`{settings.database}` is there already; a bank is never overwritten")
+    try:
+        # A crash from here on leaves keys without a bank: nothing is lost, and the next try says so.
+        key_files.create(settings.keys_dir, origin)
+    except ValueError as error:
+        raise SettingsError(f"`{origin}` cannot name a log: {error}") from error
+    for folder in (settings.data_dir, settings.exports):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = Database(settings.database)
+    settings.database.chmod(0o600)
+    now = clock()
+
+    def first(conn: Connection) -> None:
+        conn.execute(
+            sa.insert(metadata.tables["party"]).values(
+                id=party_id,
+                name_zh=name_zh,
+                name_en=name_en,
+                country="CN",
+                registration=registration,
+                individual=False,
+                legal_person=True,
+                hkmo_entity=False,
+                ban_checked=False,
+                credit_flag=False,
+                invented=invented,
+                created_at=now,
+            )
+        )
+        conn.execute(
+            sa.insert(_BANK).values(
+                id=1, party_id=party_id, origin=origin, facts_version=1, created_at=now
+            )
+        )
+        log.create(conn, origin, now)
+
+    try:
+        migrate(database)
+        database.write(first)
+    finally:
+        database.close()
+    return open_bank(settings, clock)
 
 
 def open_bank(settings: Settings, clock: Clock = system_clock) -> Bank:
@@ -124,6 +192,20 @@ def verify_schema(conn: Connection) -> None:
         )
 
 
+def bump(conn: Connection) -> None:
+    """Raise the version of the facts by one.
+
+    INVARIANT: whoever writes a fact that a decision may rest on calls this in the same transaction; a
+    decision gathered under one version is only recorded while that version stands.
+    """
+    conn.execute(sa.update(_BANK).values(facts_version=_BANK.c.facts_version + 1))
+
+
+def facts_version(conn: Connection) -> int:
+    """The version of the facts in force in this transaction."""
+    return int(conn.execute(sa.select(_BANK.c.facts_version)).scalar_one())
+
+
 @cache
 def _shipped_law() -> Law:
     """The packs that came with this version, read once: they do not change under a running process."""
@@ -131,7 +213,7 @@ def _shipped_law() -> Law:
 
 
 def _whose(conn: Connection, settings: Settings, keys: Keys) -> Row[Any]:
-    row = conn.execute(sa.select(metadata.tables["bank"])).one_or_none()
+    row = conn.execute(sa.select(_BANK)).one_or_none()
     if row is None:
         raise SettingsError(f"`{settings.database}` holds no bank; `hgr init` makes one")
     if row.origin != keys.log.name:

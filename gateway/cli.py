@@ -36,7 +36,6 @@ from gateway.database import Database
 from gateway.errors import ProblemError, SettingsError
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Caller, Role
-from gateway.registry import intake
 from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
 from policies import packs
@@ -122,7 +121,7 @@ def init(
 ) -> None:
     """Make a new, empty bank in HGR_DATA_DIR with keys in HGR_KEYS_DIR."""
     with _explained():
-        bank = intake.create_bank(settings.load(), origin=origin, name_zh=name_zh, name_en=name_en)
+        bank = banks.create_bank(settings.load(), origin=origin, name_zh=name_zh, name_en=name_en)
         try:
             password = secrets.token_urlsafe(18)
             new = people.NewPerson(

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from audit import log
 from audit.leaf import Draft
 from audit.merkle import leaf_hash
-from gateway.bank import Bank
+from gateway.bank import Bank, facts_version
 from gateway.errors import ProblemError
 from gateway.identity.scopes import Caller
 from gateway.registry import facts, requests
@@ -110,7 +110,7 @@ def prepare(
 
 def current(conn: Connection, bank: Bank, prepared: Prepared) -> Prepared:
     """The same if neither a fact nor the legal day has changed since; decided anew otherwise."""
-    same_facts = facts.facts_version(conn) == prepared.gathered.facts_version
+    same_facts = facts_version(conn) == prepared.gathered.facts_version
     if same_facts and prepared.question.as_of == bank.today():
         return prepared
     return prepare(

@@ -31,10 +31,9 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from gateway import demo_world
-from gateway.bank import Bank, system_clock
+from gateway.bank import Bank, create_bank, system_clock
 from gateway.identity import people
 from gateway.identity.scopes import KEY_SCOPES, Role
-from gateway.registry import intake
 from gateway.reports import reading
 from gateway.settings import Settings
 
@@ -81,7 +80,7 @@ class Stage:
         settings = Settings(
             data_dir=folder / "bank", keys_dir=folder / "keys", port=port or cls.free_port()
         )
-        bank = intake.create_bank(
+        bank = create_bank(
             settings,
             origin="demo.invalid/hgr-log",
             name_zh="虚构人类遗传资源保藏库",

@@ -20,9 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import SHANGHAI, Bank
+from gateway.bank import SHANGHAI, Bank, bump
 from gateway.registry.papers import PaperDraft, quota_rows, row_of
-from gateway.registry.version import bump
 from gateway.tables import metadata
 from policies import strict
 

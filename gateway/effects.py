@@ -14,12 +14,12 @@ from typing import assert_never
 
 from sqlalchemy import Connection
 
-from gateway.bank import Bank
+from gateway.bank import Bank, bump
 from gateway.deciding import Answer, Prepared, append
 from gateway.errors import ProblemError
 from gateway.identity import tokens
 from gateway.identity.scopes import Caller
-from gateway.registry import facts, papers, requests
+from gateway.registry import papers, requests
 from gateway.registry.requests import Request
 from gateway.release import grants
 from gateway.review import cases
@@ -200,7 +200,7 @@ def make_release(
         pseudonym=bank.keys.pseudonym,
         now=now,
     )
-    facts.bump(conn)  # tubes left and people released so far are facts of the next decision
+    bump(conn)  # tubes left and people released so far are facts of the next decision
     digest = sha256(manifest).hexdigest()
     about = {"release": release_id, "grant": grant.id, "decision": answer.decision_id}
     append(conn, bank, caller, "release.intent", about | {"manifest": digest}, outcome="authorized")

@@ -21,9 +21,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import SHANGHAI
+from gateway.bank import SHANGHAI, bump
 from gateway.errors import FieldError, ProblemError
-from gateway.registry.version import bump
 from gateway.tables import metadata, new_id
 from policies import duo
 from policies.consent import DuoTerm, Profile, ProfileId, Term, Told

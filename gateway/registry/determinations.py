@@ -15,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from gateway.bank import bump
 from gateway.errors import FieldError, ProblemError
-from gateway.registry.version import bump
 from gateway.tables import metadata, new_id
 
 _DETERMINATION = metadata.tables["determination"]

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from gateway.bank import Bank
+from gateway.bank import Bank, facts_version
 from gateway.errors import FieldError, ProblemError
 from gateway.registry import cohorts, determinations, papers, parties
 from gateway.registry.ask import Ask
@@ -29,11 +29,8 @@ from gateway.registry.papers import Fit, Paper
 from gateway.registry.parties import Ownership
 from gateway.registry.purposes import named_in, purpose_of, roles_of
 from gateway.registry.strata import GENOMIC
-from gateway.registry.version import bump, facts_version
 from gateway.tables import metadata
 from policies.request import Facts, Question, Value
-
-__all__ = ["Draw", "Gathered", "asked_datasets", "bump", "facts_version", "gather"]
 
 _PROJECT = metadata.tables["project"]
 _RESEARCHER = metadata.tables["researcher"]

@@ -19,10 +19,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from gateway.bank import bump
 from gateway.errors import FieldError, ProblemError
 from gateway.registry.determinations import Found
 from gateway.registry.fixpoint import Bounds, Equation, least
-from gateway.registry.version import bump
 from gateway.tables import metadata, new_id
 from policies.request import Value
 

@@ -7,8 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from gateway.bank import bump
 from gateway.errors import FieldError, ProblemError
-from gateway.registry.version import bump
 from gateway.tables import metadata, new_id
 
 _PROJECT = metadata.tables["project"]

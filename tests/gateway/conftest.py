@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bank import Bank, open_bank
+from gateway.bank import Bank, create_bank, open_bank
 from gateway.demo_world import World, fill
-from gateway.registry.intake import create_bank
 from gateway.settings import Settings
 
 #: The instant every test bank starts at; 10:00 in Shanghai.

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway.bank import Bank
+from gateway.bank import Bank, create_bank
 from gateway.demo_world import World, fill
 from gateway.registry import consents
-from gateway.registry.intake import create_bank
 from tests.gateway.conftest import ORIGIN, START, SettableClock, settings_in
 
 DATA = files("gateway").joinpath("demo_data")

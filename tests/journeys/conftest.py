@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from gateway import demo_world
-from gateway.bank import system_clock
+from gateway.bank import create_bank, system_clock
 from gateway.demo_world import World
 from gateway.identity import api_keys
 from gateway.identity.scopes import KEY_SCOPES
-from gateway.registry import intake
 from gateway.settings import Settings
 from tests.gateway.conftest import bank, clock, filled_bank, settings_in, world
 from tests.journeys.serving import free_port
@@ -40,7 +39,7 @@ class Template:
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     folder = tmp_path_factory.mktemp("journeys")
-    made = intake.create_bank(
+    made = create_bank(
         settings_in(folder),
         origin="bank.example/journeys",
         name_zh="虚构人类遗传资源保藏库",

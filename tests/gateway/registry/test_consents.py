@@ -7,10 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import Connection
 
-from gateway.bank import Bank
+from gateway.bank import Bank, facts_version
 from gateway.errors import ProblemError
 from gateway.registry import consents, determinations
-from gateway.registry.version import facts_version
 from policies.consent import DuoTerm, Term, Told
 from tests.gateway.conftest import START
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import Bank
+from gateway.bank import Bank, facts_version
 from gateway.demo_world import World
 from gateway.errors import ProblemError
 from gateway.registry import consents, determinations, facts, papers
@@ -374,12 +374,12 @@ def some_donor(conn: Connection, kind: str = "dna") -> str:
 def test_a_withdrawal_counts_from_its_shanghai_day(bank: Bank, clock: SettableClock) -> None:
     def unit(conn: Connection) -> list[object]:
         donor = some_donor(conn)
-        before = facts.facts_version(conn)
+        before = facts_version(conn)
         consents.record_withdrawal(
             conn, f"dnr_{donor.lower()}", "everything", channel="电话", person_id="psn_a",
             effective_at=START + timedelta(days=1), now=START,
         )  # fmt: skip
-        assert facts.facts_version(conn) == before + 1
+        assert facts_version(conn) == before + 1
         return [
             one(bank, conn, donor, as_of=bank.today() + timedelta(days=days)).facts[
                 "donor.withdrawn"

@@ -10,11 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import Bank
+from gateway.bank import Bank, facts_version
 from gateway.errors import ProblemError
 from gateway.registry import papers
 from gateway.registry.papers import Fit, Paper, PaperDraft
-from gateway.registry.version import facts_version
 from tests.gateway.conftest import START
 
 DAY = date(2026, 11, 22)

@@ -13,10 +13,9 @@ from alembic.runtime.migration import MigrationContext
 from audit import check
 from audit.tree import metadata as log_metadata
 from gateway import tables
-from gateway.bank import Bank, open_bank
+from gateway.bank import Bank, create_bank, open_bank
 from gateway.demo_world import World
 from gateway.errors import SettingsError
-from gateway.registry.intake import create_bank
 from tests.gateway.conftest import ORIGIN, SettableClock, settings_in
 
 
