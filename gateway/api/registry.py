@@ -49,7 +49,7 @@ from gateway.api.schemas.registry import (
 from gateway.api.views import determination, edge, form, mapping, paper, party
 from gateway.bank import Bank
 from gateway.identity.caller import Caller, require
-from gateway.registry import consents, determinations, papers, parties, studies
+from gateway.registry import consents, determinations, papers, parties
 from gateway.replies import Rendered
 from gateway.tables import new_id
 
@@ -522,7 +522,7 @@ async def add_project(
     """201 with its id."""
 
     def add(conn: Connection) -> str:
-        return studies.add_project(
+        return parties.add_project(
             conn,
             party_id=asked.party,
             title=asked.title,
@@ -562,7 +562,7 @@ async def add_researcher(
     """201 with their id."""
 
     def add(conn: Connection) -> str:
-        return studies.add_researcher(
+        return parties.add_researcher(
             conn,
             employer_id=asked.employer,
             name=asked.name,

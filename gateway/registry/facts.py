@@ -21,12 +21,12 @@ from sqlalchemy import Connection, Row
 
 from gateway.bank import Bank, facts_version
 from gateway.errors import FieldError, ProblemError
-from gateway.registry import cohorts, determinations, papers, parties
+from gateway.registry import cohorts, determinations, papers
 from gateway.registry.ask import Ask
 from gateway.registry.cohorts import Cohort, Reduced
 from gateway.registry.determinations import Found
+from gateway.registry.ownership import Ownership, ownership_of
 from gateway.registry.papers import Fit, Paper
-from gateway.registry.parties import Ownership
 from gateway.registry.purposes import named_in, purpose_of, roles_of
 from gateway.registry.strata import GENOMIC
 from gateway.tables import metadata
@@ -194,7 +194,7 @@ def _ownership(
     as_of: date,
 ) -> Ownership:
     wanted = {*named.values(), project.chinese_partner_id or bank.party_id}
-    ownership = parties.load(conn, wanted, found, as_of=as_of)
+    ownership = ownership_of(conn, wanted, found, as_of=as_of)
     pointers = {"host": "/host/operator"}
     wrong = tuple(
         FieldError(pointer=pointers.get(role, f"/{role}"), detail=f"there is no party `{id_}`")

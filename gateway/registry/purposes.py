@@ -7,8 +7,8 @@ from datetime import date
 
 from gateway.errors import FieldError, ProblemError
 from gateway.registry.ask import Ask
+from gateway.registry.ownership import Ownership
 from gateway.registry.papers import Paper
-from gateway.registry.parties import Ownership
 from policies.consent import Purpose
 from policies.disease import DiseaseTree, UnknownDiseaseError
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from gateway.bank import Bank
 from gateway.errors import ProblemError
 from gateway.registry import determinations, parties
-from gateway.registry.fixpoint import Equation, least
+from gateway.registry.ownership import Equation, least, ownership_of
 from policies.vocabulary import Value
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -54,7 +54,7 @@ def facts(
     def unit(conn: Connection) -> dict[str, Value]:
         register(conn, holds, **known)
         found = determinations.in_force(conn, DAY)
-        said = parties.load(conn, [of], found, as_of=DAY).facts("recipient", of)
+        said = ownership_of(conn, [of], found, as_of=DAY).facts("recipient", of)
         return {name.removeprefix("recipient."): value for name, value in said.items()}
 
     return bank.database.write(unit)
@@ -139,7 +139,7 @@ def test_a_circle_of_two_hundred_ends(bank: Bank) -> None:
 
 def test_the_demo_venture_is_held_exactly_by_half(bank: Bank) -> None:
     with bank.database.read() as conn:
-        held = parties.load(conn, ["pty_cart_jv"], {}, as_of=DAY)
+        held = ownership_of(conn, ["pty_cart_jv"], {}, as_of=DAY)
     said = held.facts("recipient", "pty_cart_jv")
     assert said["recipient.foreign_share_product"] == "1/2"
     assert said["recipient.foreign_share_chain"] == "1/2"
@@ -164,7 +164,7 @@ def test_holdings_count_only_while_they_last(bank: Bank) -> None:
             valid_from=date(2026, 1, 1), evidence="test",
         )  # fmt: skip
         return [
-            parties.load(conn, ["x"], {}, as_of=day).facts("recipient", "x")[
+            ownership_of(conn, ["x"], {}, as_of=day).facts("recipient", "x")[
                 "recipient.foreign_share_product"
             ]
             for day in (date(2025, 12, 31), date(2026, 1, 1))
@@ -190,7 +190,7 @@ def test_a_hong_kong_holder(bank, name, claim, determined, expected) -> None:
     def unit(conn: Connection) -> object:
         register(conn, [("hk", "x", "1/1")], hk=HONG_KONG | {"mainland_controlled": claim})
         found = {} if determined is None else {("party", "hk", "party_chinese"): determined}
-        held = parties.load(conn, ["x"], found, as_of=DAY)
+        held = ownership_of(conn, ["x"], found, as_of=DAY)
         return held.facts("recipient", "x").get("recipient.foreign_share_product")
 
     assert bank.database.write(unit) == expected, name
@@ -216,7 +216,7 @@ def test_steering_without_shares(bank: Bank) -> None:
             conn, owner_id="pty_foreign_pharma", owned_id="x", share=Fraction(0),
             contract_control=True, influence="dominant", valid_from=DAY, evidence="VIE",
         )  # fmt: skip
-        held = parties.load(conn, ["x"], {}, as_of=DAY)
+        held = ownership_of(conn, ["x"], {}, as_of=DAY)
         return held.facts("recipient", "x"), held.group("x")
 
     said, group = bank.database.write(unit)
@@ -239,7 +239,7 @@ def test_steering_without_shares(bank: Bank) -> None:
 def test_groups(bank: Bank, name: str, holds: list[Hold], of: str, group: str) -> None:
     def unit(conn: Connection) -> str:
         register(conn, holds)
-        return parties.load(conn, [of], {}, as_of=DAY).group(of)
+        return ownership_of(conn, [of], {}, as_of=DAY).group(of)
 
     assert bank.database.write(unit) == group, name
 
@@ -257,7 +257,7 @@ def test_groups(bank: Bank, name: str, holds: list[Hold], of: str, group: str) -
 )
 def test_chinese_partners(bank, name, partner, chinese) -> None:
     with bank.database.read() as conn:
-        assert parties.load(conn, [partner], {}, as_of=DAY).is_chinese(partner) is chinese, name
+        assert ownership_of(conn, [partner], {}, as_of=DAY).is_chinese(partner) is chinese, name
 
 
 @pytest.mark.parametrize(
