@@ -22,12 +22,11 @@ from sqlalchemy import Connection, Row
 from gateway.bank import Bank, facts_version
 from gateway.errors import FieldError, ProblemError
 from gateway.registry import cohorts, determinations, papers
-from gateway.registry.ask import Ask
+from gateway.registry.ask import Ask, named_in, purpose_of, roles_of
 from gateway.registry.cohorts import Cohort, Reduced
 from gateway.registry.determinations import Found
 from gateway.registry.ownership import Ownership, ownership_of
 from gateway.registry.papers import Fit, Paper
-from gateway.registry.purposes import named_in, purpose_of, roles_of
 from gateway.registry.strata import GENOMIC
 from gateway.tables import metadata
 from policies.request import Facts, Question, Value
