@@ -1,13 +1,14 @@
 """How a request is read and an answer written: bodies, preconditions, idempotency keys, JSON.
 
-A body is parsed once, strictly: JSON `"true"` is not `true`, an unknown field is an error, every error
-names its place (RFC 6901). The raw bytes are kept for the idempotency digest.
+A body is read strictly: JSON `"true"` is not `true`, a key given twice is refused, an unknown field is
+an error, every error names its place (RFC 6901). The raw bytes are kept for the idempotency digest.
 """
 
 # NOTE: no `from __future__ import annotations` here: FastAPI reads the annotations of `__call__` and
 # cannot resolve strings on an instance.
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -35,22 +36,45 @@ class Body(Generic[M]):
         self.media_type = media_type
 
     async def __call__(self, request: Request) -> M:
-        """The body. 415 for another media type, 400 if it is no JSON, 422 if it does not fit."""
+        """The body. 415 for another media type, 400 if it is no JSON or says a thing twice, 422 if it
+        does not fit.
+        """
         given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if given != self.media_type:
             raise ProblemError("unsupported_media_type", f"send `{self.media_type}`")
+        body = await request.body()
         try:
-            return self.model.model_validate_json(await request.body(), strict=True)
+            fitting = self.model.model_validate_json(body, strict=True)
         except ValidationError as error:
-            raise _unfit(error) from None
+            raise _unfit(error, body) from None
+        _verify_keys(body)
+        return fitting
 
 
-def _unfit(error: ValidationError) -> ProblemError:
+def _unfit(error: ValidationError, body: bytes) -> ProblemError:
     # Neither the input nor the URL of pydantic's manual may leave: the one may be a secret.
     details = error.errors(include_url=False, include_input=False, include_context=False)
     if details[0]["type"] == "json_invalid":
         return ProblemError("malformed_body", "the body is not JSON in UTF-8")
+    _verify_keys(body)
     return invalid(details)
+
+
+def _verify_keys(body: bytes) -> None:
+    """Raise `malformed_body` if an object of this JSON names a key twice.
+
+    Which of the two counts is left to each reader (RFC 8259 §4), so the sender may have meant the other.
+    """
+
+    def once(pairs: list[tuple[str, object]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ProblemError("malformed_body", f"`{key}` is given twice in one object")
+            seen.add(key)
+
+    # Numbers stay text: only the keys matter here.
+    json.loads(body.decode(), object_pairs_hook=once, parse_int=str, parse_float=str)
 
 
 class Accepts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import Any
 
@@ -151,6 +152,44 @@ def test_an_error_names_its_place_and_never_the_input(door: Door, cast: Cast) ->
     answer = door.post("/v1/evaluations", json=body, as_=cast.key)
     assert [e["pointer"] for e in answer.json()["errors"]] == ["/ask/action", "/ask/x"]
     assert secret not in answer.text
+
+
+REPEATED = [
+    ("at the top", b'{"ask": {}, "ask": {}}', "ask"),
+    ("deep inside", b'{"ask": {"users": [{"researcher": "a", "researcher": "b"}]}}', "researcher"),
+    ("spelt otherwise", rb'{"draft": true, "dr\u0061ft": false}', "draft"),
+    ("where nothing is known", b'{"x": {"y": 1, "z": 2, "y": 1}}', "y"),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "key"), [row[1:] for row in REPEATED], ids=[row[0] for row in REPEATED]
+)
+def test_a_key_given_twice_is_refused_by_name(
+    door: Door, cast: Cast, body: bytes, key: str
+) -> None:
+    answer = door.post("/v1/access-requests", content=body, headers=JSON, as_=cast.key)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
+    assert answer.json()["detail"] == f"`{key}` is given twice in one object"
+
+
+def test_a_body_that_fits_but_for_a_repeated_key_is_refused_too(door: Door, cast: Cast) -> None:
+    whole = json.dumps({"ask": ask(), "draft": True})
+    repeated = whole.removesuffix("}") + ', "draft": false}'
+    answer = door.post("/v1/access-requests", content=repeated, headers=JSON, as_=cast.key)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
+    request = door.post("/v1/access-requests", content=whole, headers=JSON, as_=cast.key)
+    changed = door.request(
+        "PATCH",
+        f"/v1/access-requests/{request.json()['id']}",
+        content=b'{"until": null, "until": null}',
+        headers={
+            "Content-Type": "application/merge-patch+json",
+            "If-Match": request.headers["ETag"],
+        },
+        as_=cast.key,
+    )
+    assert (changed.status_code, changed.json()["code"]) == (400, "malformed_body")
 
 
 @pytest.mark.parametrize(
