@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Final, Literal, assert_never, cast
 
-from gateway.api.schemas.decision import (
+from gateway.api.schemas.parts import Amount, Number, Words
+from gateway.api.schemas.researcher import (
     Basis,
     Blocker,
     CitationOut,
@@ -22,7 +23,6 @@ from gateway.api.schemas.decision import (
     MissingFact,
     ObligationOut,
 )
-from gateway.api.schemas.parts import Amount, Number, Words
 from gateway.bank import Bank
 from gateway.deciding import Answer
 from gateway.identity.scopes import Caller

@@ -21,8 +21,8 @@ from gateway import deciding
 from gateway.api import contract
 from gateway.api.bodies import ACCEPTS_JSON, Accepts, OpenBank, answered
 from gateway.api.contract import Answer, operation
-from gateway.api.schemas.decision import ProofOut
 from gateway.api.schemas.parts import Health, ProblemKind, Words
+from gateway.api.schemas.researcher import ProofOut
 from gateway.api.schemas.staff import EntriesOut, EntryOut
 from gateway.bank import Bank
 from gateway.errors import KINDS, ProblemError

@@ -31,7 +31,6 @@ from gateway.api.bodies import (
     sent,
 )
 from gateway.api.contract import Answer, operation
-from gateway.api.schemas.decision import DecisionOut, ProofOut
 from gateway.api.schemas.parts import Page, Words
 from gateway.api.schemas.researcher import (
     AskedEvaluation,
@@ -39,9 +38,11 @@ from gateway.api.schemas.researcher import (
     AskPatch,
     CatalogueOut,
     CollectionOut,
+    DecisionOut,
     GrantOut,
     KindCount,
     ProjectOut,
+    ProofOut,
     RequestOut,
     SubmittedOut,
 )

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from audit.merkle import leaf_hash
-from gateway.api.schemas.decision import DecisionOut
 from gateway.api.schemas.parts import Asked, Id, Instant, Sha256, Shape
+from gateway.api.schemas.researcher import DecisionOut
 from gateway.review.workflow import Command, Recommendation
 
 Text = Annotated[str, Field(min_length=1, max_length=4000)]
