@@ -103,7 +103,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         keeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeping
-        if not app.state.doubt.reason:
+        if not app.state.doubt.reason and not bank.database.is_closed:
             await publish(bank)
 
 
@@ -115,6 +115,8 @@ async def publish(bank: Bank) -> None:
 async def _keep_publishing(bank: Bank, doubt: Doubt) -> None:
     while not doubt.reason:
         await asyncio.sleep(EVERY)
+        if bank.database.is_closed:
+            return
         try:
             if await asyncio.to_thread(_has_grown, bank):
                 await publish(bank)

@@ -57,6 +57,7 @@ class Database:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
         self._closed = False
+        self._door = threading.Lock()  # so that no unit is handed in behind the last one
         with self.engine.connect() as connection:
             verify_durability(connection)
         self._thread.start()
@@ -76,10 +77,16 @@ class Database:
     def submit(self, unit: Unit[T]) -> Future[T]:
         """Hand a unit to the writer; the future resolves after COMMIT, or with the unit's error."""
         future: Future[T] = Future()
-        if self._closed:
-            raise SettingsError("the database is closed")
-        self._jobs.put((unit, future))
+        with self._door:
+            if self._closed:
+                raise SettingsError("the database is closed")
+            self._jobs.put((unit, future))
         return future
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is taken in any more."""
+        return self._closed
 
     def write(self, unit: Unit[T]) -> T:
         """Run a unit and wait for its COMMIT (from a thread; never on the event loop)."""
@@ -91,10 +98,11 @@ class Database:
 
     def close(self) -> None:
         """Let the writer finish what waits, then close everything."""
-        if self._closed:
-            return
-        self._closed = True
-        self._jobs.put(None)
+        with self._door:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join()
         self.engine.dispose()
         os.close(self._lock)
