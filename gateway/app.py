@@ -21,16 +21,16 @@ from audit.check import checkpoint_of
 from gateway.api import (
     administrator,
     contract,
+    door,
     oauth,
     officer,
-    problems,
     public,
     registry,
     regulator,
     releases,
     researcher,
 )
-from gateway.api.middleware import Door
+from gateway.api.door import Door
 from gateway.bank import Bank
 from gateway.errors import CommitUnknownError, SettingsError
 from gateway.identity.caller import install, unscoped_routes
@@ -83,7 +83,7 @@ def routes() -> FastAPI:
         lifespan=_lifespan,
         redirect_slashes=False,
     )
-    problems.install(app)
+    door.install(app)
     for router in ROUTERS:
         app.include_router(router)
     unscoped = unscoped_routes(app)

@@ -16,7 +16,7 @@ from fastapi import Depends, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from gateway.api.problems import invalid, problem
+from gateway.api.door import invalid, problem
 from gateway.bank import Bank
 from gateway.errors import ProblemError
 from gateway.identity.scopes import Caller

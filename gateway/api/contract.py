@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.api.bodies import JSON, Body, dependencies_of
-from gateway.api.problems import MEDIA_TYPE as PROBLEM
+from gateway.api.door import PROBLEM
 from gateway.api.schemas.parts import Problem
 from gateway.errors import KINDS
 from gateway.identity.caller import Require

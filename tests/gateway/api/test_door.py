@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.api.middleware import Door as Middleware
-from gateway.api.middleware import language_of
+from gateway.api.door import Door as Middleware
+from gateway.api.door import language_of
 from gateway.bank import Bank
 from tests.gateway.api.cast import Cast, ask
 from tests.gateway.api.door import Door

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from fastapi import Depends, FastAPI
 
 from gateway import keys as key_files
+from gateway.api import door
 from gateway.api import oauth as oauth_routes
-from gateway.api import problems
 from gateway.bank import Bank, migrate
 from gateway.database import Database
 from gateway.identity import api_keys, people
@@ -172,7 +172,7 @@ class Http:
 def http(bank: Bank) -> Http:
     app = FastAPI(openapi_url=None)
     install(app, bank)
-    problems.install(app)
+    door.install(app)
     app.include_router(oauth_routes.router)
 
     @app.get("/who")
