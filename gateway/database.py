@@ -162,6 +162,10 @@ class Database:
 def _savepoint(
     connection: Connection, unit: Unit[Any], future: Future[Any]
 ) -> list[tuple[Future[Any], Any]]:
+    # From here on nobody can cancel it: whoever hung up before is not served, whoever hangs up now
+    # is. Without this a caller that went away would break the writer's `set_result`.
+    if not future.set_running_or_notify_cancel():
+        return []
     savepoint = connection.begin_nested()
     try:
         result = unit(connection)

@@ -554,16 +554,8 @@ class Story:
             if isinstance(released["manifest"], str)
             else released["manifest"]
         )
-        with self.stage.database() as conn:
-            codes = [
-                code
-                for (code,) in conn.execute(
-                    "SELECT h.code FROM release_item r JOIN holding h ON h.id = r.holding_id "
-                    "WHERE r.release_id = ?",
-                    (released["id"],),
-                )
-            ]
-        hand = {"how": "courier", "tubes": codes}
+        picks = self.stage.get(self.officer(0), f"/v1/releases/{released['id']}/pick-list")["data"]
+        hand = {"how": "courier", "tubes": [one["code"] for one in picks]}
         self.stage.post(self.officer(0), f"/v1/releases/{released['id']}/handover", hand)
         receipt = {
             "manifest_sha256": released["manifest_sha256"],

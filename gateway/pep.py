@@ -31,7 +31,7 @@ from gateway.deciding import (
     stands,
 )
 from gateway.effects import Released
-from gateway.errors import ProblemError
+from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
 from gateway.registry import consents, requests
 from gateway.registry.ask import Ask
@@ -102,6 +102,12 @@ class ReleaseRefused:
 # --- the acts -------------------------------------------------------------------------------------
 
 
+def _verify_until(bank: Bank, ask: Ask) -> None:
+    if ask.until is not None and ask.until < bank.today():
+        wrong = FieldError(pointer="/until", detail="this day has passed")
+        raise ProblemError("invalid_request", "the last day asked for has passed", errors=(wrong,))
+
+
 async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Rendered:
     """A dry run: decided and recorded, without effect. `reply.render` gets an `Answer`.
 
@@ -109,6 +115,7 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
     favourable, so that it is the same whether or not one of them withdrew. A person of the bank asks
     in the place of the organisation whose project it is; the decision stays the bank's own to read.
     """
+    _verify_until(bank, ask)
     dry = caller.kind == "key"
     asker = caller.party_id if dry else _party_of(bank, ask.project) or caller.party_id
     prepared = await prepare_outside(bank, ask, asker, dry=dry)
@@ -130,6 +137,7 @@ async def create_request(
     bank: Bank, caller: Caller, ask: Ask, *, draft: bool, reply: Reply
 ) -> Rendered:
     """A new request: saved as a draft (`Request`), or submitted at once (`Answer`)."""
+    _verify_until(bank, ask)
     prepared = await prepare_outside(bank, ask, caller.party_id)  # also: what it names exists
 
     def act(conn: Connection) -> Request | Answer:
@@ -154,6 +162,7 @@ async def submit_request(
     """Submit a draft or an amended request; `reply.render` gets an `Answer`."""
     with bank.database.read() as conn:
         seen = requests.get(conn, request_id, party_id=caller.party_id)
+    _verify_until(bank, seen.ask)
     prepared = await prepare_outside(bank, seen.ask, caller.party_id)
 
     def act(conn: Connection) -> Answer:

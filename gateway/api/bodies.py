@@ -9,6 +9,7 @@ an error, every error names its place (RFC 6901). The raw bytes are kept for the
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -18,7 +19,7 @@ from starlette.responses import Response
 
 from gateway.api.door import invalid, problem
 from gateway.bank import Bank
-from gateway.errors import ProblemError
+from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
 from gateway.replies import Rendered, Reply
 
@@ -48,6 +49,7 @@ class Body(Generic[M]):
         except ValidationError as error:
             raise _unfit(error, body) from None
         _verify_keys(body)
+        _verify_text(body)
         return fitting
 
 
@@ -75,6 +77,38 @@ def _verify_keys(body: bytes) -> None:
 
     # Numbers stay text: only the keys matter here.
     json.loads(body.decode(), object_pairs_hook=once, parse_int=str, parse_float=str)
+
+
+#: What no reader would see, or what would make a reader see something else: control characters but
+#: tab and line ends, and those that turn the direction of writing (Unicode UAX #9, Trojan Source).
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+
+
+def _verify_text(body: bytes) -> None:
+    """Raise `invalid_request` naming every text that carries a hidden character.
+
+    These texts are evidence: what an officer reads must be what was written.
+    """
+    found: list[FieldError] = []
+    waiting: list[tuple[str, object]] = [("", json.loads(body))]
+    while waiting:
+        pointer, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{pointer}/{name}", each) for name, each in value.items()]
+            waiting += [(f"{pointer}/~name", name) for name in value]
+        elif isinstance(value, list):
+            waiting += [(f"{pointer}/{index}", each) for index, each in enumerate(value)]
+        elif isinstance(value, str) and _HIDDEN.search(value):
+            detail = "control characters and marks of writing direction are not taken"
+            found.append(FieldError(pointer=pointer, detail=detail))
+    if found:
+        raise ProblemError(
+            "invalid_request",
+            "a text carries characters that cannot be seen",
+            errors=tuple(sorted(found, key=lambda error: error.pointer)),
+        )
 
 
 class Accepts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -22,7 +23,7 @@ from gateway.api.bodies import (
 )
 from gateway.api.contract import Answer, operation
 from gateway.api.schemas.researcher import AskedReceipt, ReleaseOut
-from gateway.api.schemas.staff import AskedHandover
+from gateway.api.schemas.staff import AskedHandover, PickListOut, PickOut
 from gateway.errors import ProblemError
 from gateway.identity.caller import Caller, require
 from gateway.release import handover
@@ -104,11 +105,42 @@ async def read_release(
 
 
 @operation(
+    summary="What to fetch for a release",
+    purpose="For the bank's staff: the bank's own codes beside those of the manifest, and what was taken "
+    "out of the grant since and must stay. Reading it leaves an entry in the log.",
+    answers={200: Answer(model=PickListOut, says="The pick list")},
+    errors=("not_found",),
+    fill={"release_id": "{release}"},
+)
+@router.get("/v1/releases/{release_id}/pick-list")
+async def read_pick_list(
+    request: Request, bank: OpenBank, caller: HandingOver, release_id: str
+) -> Response:
+    """Everything of the release, by the bank's code."""
+    pseudonym = bank.keys.pseudonym
+
+    def render(picks: tuple[handover.Pick, ...]) -> Rendered:
+        return rendered(PickListOut(data=[PickOut(**asdict(pick)) for pick in picks]))
+
+    how = await reply(request, caller, None, render)
+    return sent(
+        await pep.record_event(
+            bank,
+            caller,
+            "release.pick_list_read",
+            lambda conn: handover.pick_list(conn, release_id, pseudonym=pseudonym),
+            subjects=lambda _: {"release": release_id},
+            reply=how,
+        )
+    )
+
+
+@operation(
     summary="Record the handing-over of a release",
     purpose="For the bank's staff: how it left, and the tubes and checksums as they were scanned. What "
     "differs from the release is refused.",
     answers={200: _RELEASE},
-    errors=("not_found", "state_conflict"),
+    errors=("not_found", "state_conflict", "not_releasable"),
     example=examples.HANDOVER,
     fill={"release_id": "{release}"},
 )

@@ -174,7 +174,8 @@ def record_withdrawal(
     if scope not in SCOPES or (scope == "study") != (project_id is not None):
         wrong = FieldError(
             pointer="/scope",
-            detail=f"`{scope}` must be one of {SCOPES}; only a study has a project",
+            detail=f"`{scope}` must be one of {', '.join(SCOPES)}; `study` goes with its project, and "
+            "no other does",
         )
         raise ProblemError("invalid_request", wrong.detail, errors=(wrong,))
     for table, subject in (("donor", donor_id), ("project", project_id)):

@@ -1,28 +1,34 @@
 """Handing over: what left the building, by whom and how, and the receiver's receipt (floor 4).
 
 The rules it keeps: what is handed over is exactly what the manifest names, tube by tube and checksum
-by checksum; a receipt quotes the manifest it is for; a release that broke is never handed over after
-all. The three `record_*` are unit parts for `pep.record_event`.
+by checksum, less what was taken out of the grant since; a receipt quotes the manifest it is for; a
+release that broke is never handed over after all. The three `record_*` are unit parts for
+`pep.record_event`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway import tables
+from gateway.bank import SHANGHAI
 from gateway.errors import FieldError, ProblemError
+from gateway.release import grants
+from gateway.release.grants.outgoing import Pseudonym, item_code
 
 RELEASE = tables.table_of(tables.Release)
 RELEASED = tables.table_of(tables.ReleaseItem)
 GRANT = tables.table_of(tables.Grant)
 HOLDING = tables.table_of(tables.Holding)
+ITEM = tables.table_of(tables.GrantItem)
 
 PAGE = 100  # the most a list gives at once
 ERRORS_MOST = 50  # differences named in one answer
@@ -120,23 +126,70 @@ def list_releases(
     return Page(releases=tuple(_view(row) for row in rows[:limit]), has_more=len(rows) > limit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """One thing to fetch for a release, by the bank's own code and by the code of its manifest.
+
+    `withheld`: taken out of the grant since, so it must stay. `sha256` is that of a file, None for
+    a tube.
+    """
+
+    code: str
+    item: str
+    kind: str
+    units: int
+    sha256: str | None
+    withheld: bool
+
+
+def pick_list(conn: Connection, release_id: str, *, pseudonym: Pseudonym) -> tuple[Pick, ...]:
+    """What staff fetch for a release, by code. Raises `ProblemError` not_found."""
+    release = get(conn, release_id)
+    return tuple(
+        Pick(
+            code=row.code,
+            item=item_code(pseudonym, release.project_id, row.id),
+            kind=row.kind,
+            units=row.units,
+            sha256=row.sha256,
+            withheld=row.removed_at is not None,
+        )
+        for row in _fetched(conn, release)
+    )
+
+
 def record_handover(
     conn: Connection, release_id: str, handed: HandOver, *, by: str, now: datetime
 ) -> ReleaseView:
     """Staff handed a release over; `by` is the actor's opaque id.
 
-    Raises `ProblemError`: not_found; state_conflict unless it is intended; invalid_request, naming
-    each tube and file that is missing, not of the release, or of another checksum.
+    Looked at again as it leaves: of a grant that no longer lives nothing goes, and what was taken
+    out of it since (a donor withdrew) stays. Raises `ProblemError`: not_found; state_conflict unless
+    it is intended; not_releasable; invalid_request, naming each tube and file that is missing, not of
+    the release, or of another checksum.
     """
     release = get(conn, release_id)
     _verify_state(release, ReleaseState.INTENDED)
-    rows = conn.execute(
-        sa.select(HOLDING.c.code, HOLDING.c.sha256)
-        .join(RELEASED, RELEASED.c.holding_id == HOLDING.c.id)
-        .where(RELEASED.c.release_id == release_id)
-    ).all()
-    tubes = {row.code for row in rows if row.sha256 is None}
-    files = {row.code: row.sha256 for row in rows if row.sha256 is not None}
+    grant = grants.get(conn, release.grant_id)
+    if grant.state is not grants.GrantState.ACTIVE:
+        raise ProblemError("not_releasable", f"the grant is `{grant.state}`")
+    if now.astimezone(SHANGHAI).date() > grant.until:
+        raise ProblemError("not_releasable", f"the grant ended on `{grant.until}`")
+    rows = _fetched(conn, release)
+    withheld = {row.code for row in rows if row.removed_at is not None}
+    leaving = sorted(withheld & (handed.tubes | handed.files.keys()))
+    if leaving:
+        raise ProblemError(
+            "not_releasable",
+            "what was taken out of the grant must not leave",
+            errors=tuple(
+                FieldError(pointer=f"/{code}", detail="taken out since; put it back")
+                for code in leaving[:ERRORS_MOST]
+            ),
+        )
+    go = [row for row in rows if row.removed_at is None]
+    tubes = {row.code for row in go if row.sha256 is None}
+    files = {row.code: row.sha256 for row in go if row.sha256 is not None}
     errors = [(f"/tubes/{code}", "this tube is of the release") for code in tubes - handed.tubes]
     errors += [(f"/tubes/{code}", "no tube of the release") for code in handed.tubes - tubes]
     errors += [
@@ -212,6 +265,26 @@ def record_break(conn: Connection, release_id: str, *, by: str, now: datetime) -
     if release.state is ReleaseState.INTENDED:
         values |= {"handed_by": by, "handed_at": now}
     return _move(conn, release, values)
+
+
+def _fetched(
+    conn: Connection, release: ReleaseView
+) -> Sequence[sa.Row[Any, Any, Any, Any, Any, Any]]:
+    inside = sa.and_(ITEM.c.holding_id == HOLDING.c.id, ITEM.c.grant_id == release.grant_id)
+    return conn.execute(
+        sa.select(
+            HOLDING.c.id,
+            HOLDING.c.code,
+            HOLDING.c.kind,
+            HOLDING.c.sha256,
+            RELEASED.c.units,
+            ITEM.c.removed_at,
+        )
+        .join(RELEASED, RELEASED.c.holding_id == HOLDING.c.id)
+        .join(ITEM, inside)
+        .where(RELEASED.c.release_id == release.id)
+        .order_by(HOLDING.c.code)
+    ).all()
 
 
 def _query() -> sa.Select[tuple[object, ...]]:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from audit.leaf import canonical
 from gateway.errors import ProblemError
-from gateway.review.workflow import Command, Outcome, shipped
+from gateway.review.workflow import Command, Outcome, Role, shipped
 from gateway.tables import AccessRequest, CaseEvent, RequestVersion, ReviewCase, new_id, table_of
 from policies.decision import Decision, Effect, Finding, Permit, Refer, Result
 
@@ -177,8 +177,9 @@ class Case:
 
     @property
     def commands(self) -> tuple[Command, ...]:
-        """What the table lists in this state, whoever may ask it."""
-        return tuple(shipped().states[self.state].steps)
+        """What the table lists in this state for an officer."""
+        steps = shipped().states[self.state].steps
+        return tuple(command for command, step in steps.items() if Role.OFFICER in step.by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from gateway.errors import ProblemError
 from gateway.identity.scopes import KEY_SCOPES, Caller, Role, scopes_of
 from gateway.registry import papers, requests
 from gateway.registry.ask import Ask
+from gateway.release import handover
 from gateway.replies import Rendered, Reply
 from gateway.review import cases
 from gateway.tables import metadata
@@ -352,6 +353,67 @@ def test_a_withdrawal_reaches_grants_and_receivers(bank: Bank) -> None:
         size = log.head(conn, bank.origin).size
         assert all(donor.encode() not in leaf for leaf in log.leaves(conn, bank.origin, 0, size))
     whole(bank)
+
+
+def tubes_of(bank: Bank, release_id: str) -> dict[str, bool]:
+    with bank.database.read() as conn:
+        picks = handover.pick_list(conn, release_id, pseudonym=bank.keys.pseudonym)
+    return {pick.code: pick.withheld for pick in picks}
+
+
+def hand_over(bank: Bank, release_id: str, tubes: set[str]) -> None:
+    handed = handover.HandOver(how=handover.Way.COURIER, tubes=frozenset(tubes))
+    bank.database.write(
+        lambda conn: handover.record_handover(conn, release_id, handed, by=LI.id, now=bank.now())
+    )
+
+
+def test_what_a_donor_took_back_does_not_leave_with_the_courier(bank: Bank) -> None:
+    """Looked at again at picking time: the release was intended before the donor withdrew."""
+    grant_id = approve(bank, create(bank).case_id).grant_id
+    released = release(bank, grant_id)
+    before = tubes_of(bank, released.release_id)
+    assert not any(before.values())
+    with bank.database.read() as conn:
+        holding, item = metadata.tables["holding"], metadata.tables["release_item"]
+        query = sa.select(holding.c.code, holding.c.donor_id).join(
+            item, item.c.holding_id == holding.c.id
+        )
+        code, donor = conn.execute(query.where(item.c.release_id == released.release_id)).first()
+    asked = pep.WithdrawalAsked(donor_id=donor, scope="everything", channel="letter")
+    run(lambda reply: pep.withdraw_consent(bank, LI, asked, reply=reply), LI)
+    after = tubes_of(bank, released.release_id)
+    assert after[code]
+    with pytest.raises(ProblemError) as refused:
+        hand_over(bank, released.release_id, set(after))
+    assert refused.value.code == "not_releasable"
+    assert f"/{code}" in {error.pointer for error in refused.value.errors}
+    hand_over(bank, released.release_id, {one for one, withheld in after.items() if not withheld})
+
+
+def test_nothing_leaves_under_a_grant_that_ended(bank: Bank) -> None:
+    answer = create(bank)
+    grant_id = approve(bank, answer.case_id).grant_id
+    released = release(bank, grant_id)
+    run(
+        lambda reply: pep.end_request(bank, HOSPITAL, answer.request.id, close=True, reply=reply),
+        HOSPITAL,
+    )
+    with pytest.raises(ProblemError) as refused:
+        hand_over(bank, released.release_id, set(tubes_of(bank, released.release_id)))
+    assert refused.value.code == "not_releasable"
+
+
+@pytest.mark.parametrize("draft", [False, True], ids=["at once", "draft"])
+def test_a_last_day_that_has_passed_is_said_at_once(bank: Bank, *, draft: bool) -> None:
+    with pytest.raises(ProblemError) as refused:
+        create(bank, AGGREGATE | {"until": "2026-11-21"}, draft=draft)
+    assert [error.pointer for error in refused.value.errors] == ["/until"]
+    with pytest.raises(ProblemError):
+        run(
+            lambda reply: pep.evaluate(bank, HOSPITAL, ask({"until": "2020-01-01"}), reply),
+            HOSPITAL,
+        )
 
 
 def test_a_grant_ends_with_what_it_stands_on(bank: Bank, clock: SettableClock) -> None:

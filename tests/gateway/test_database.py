@@ -77,6 +77,33 @@ def test_not_even_an_exit_inside_a_unit_stops_the_writer(database: Database) -> 
     assert database.write(insert(5)) == 5
 
 
+def test_a_caller_that_hung_up_does_not_stop_the_writer(database: Database) -> None:
+    gate = threading.Event()
+    held = database.submit(lambda _conn: gate.wait(10))
+    gone = database.submit(insert(6))
+    assert gone.cancel()
+    gate.set()
+    assert held.result(10)
+    assert database.write(insert(8)) == 8
+    assert stored(database) == {8}
+
+
+def test_a_caller_that_hangs_up_while_its_unit_runs_is_served(database: Database) -> None:
+    running, gate = threading.Event(), threading.Event()
+
+    def slow(conn: Connection) -> int:
+        running.set()
+        gate.wait(10)
+        return insert(6)(conn)
+
+    late = database.submit(slow)
+    running.wait(10)
+    assert not late.cancel()
+    gate.set()
+    assert late.result(10) == 6
+    assert stored(database) == {6}
+
+
 def test_many_waiting_units_share_commits(database: Database) -> None:
     commits = []
     event.listen(database.engine, "commit", lambda _conn: commits.append(1))

@@ -234,6 +234,24 @@ class WithdrawalOut(Shape):
     receivers: list[ReceiverOut]
 
 
+class PickOut(Shape):
+    """One tube or file to fetch: the bank's code, the manifest's, and whether it must stay."""
+
+    code: str
+    item: str
+    kind: str
+    units: int
+    sha256: str | None
+    withheld: bool
+
+
+class PickListOut(Shape):
+    """What to fetch for a release."""
+
+    object: Literal["pick_list"] = "pick_list"
+    data: list[PickOut]
+
+
 class AskedHandover(Asked):
     """What was scanned as it left: the bank's tube codes, and for each data item its SHA-256.
 

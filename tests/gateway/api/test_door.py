@@ -231,6 +231,25 @@ def test_every_answer_has_an_id_and_safe_headers(door: Door, path: str) -> None:
     }.get(path)
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    ["\x00", "\x1b[2J", "\x07", "\x85", "\u202e", "\u2066", "\u2028", "\ufeff", "\u200f"],
+    ids=lambda text: f"U+{ord(text[0]):04X}",
+)
+def test_text_that_cannot_be_seen_is_refused_by_place(door: Door, cast: Cast, hidden: str) -> None:
+    whole = ask()
+    whole["purpose"] = {**whole["purpose"], "text": f"淋巴瘤{hidden}研究"}
+    answer = door.post("/v1/evaluations", json={"ask": whole}, as_=cast.key)
+    assert answer.status_code == 422
+    assert [e["pointer"] for e in answer.json()["errors"]] == ["/ask/purpose/text"]
+
+
+def test_lines_and_tabs_are_text(door: Door, cast: Cast) -> None:
+    whole = ask()
+    whole["purpose"] = {**whole["purpose"], "text": "一\n\t二\r\n三"}
+    assert door.post("/v1/evaluations", json={"ask": whole}, as_=cast.key).status_code == 200
+
+
 def test_a_code_explains_itself_in_both_languages(door: Door) -> None:
     title = door.get("/problems/not_releasable").json()["title"]
     assert title == {"zh": "当前不能发放", "en": "Nothing can be released now"}
