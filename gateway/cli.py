@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -61,6 +62,26 @@ OPERATOR = Caller(kind="person", id="operator", name="operator", party_id="", sc
 def main() -> None:
     """The console script."""
     app()
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer hands the option over so
+    if asked:
+        sys.stdout.write(version("hgr-gateway") + "\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="which version this is", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Settings are environment variables `HGR_…`; the README lists them."""
+    del version_asked
 
 
 def _fail(message: str) -> NoReturn:

@@ -302,7 +302,7 @@ def keep_serving(folder: Path | None, out: Console) -> int:
         key = stage.key_of("cart_domestic", "make serve")
         lines = [f"地址 · address  {stage.settings.issuer}", f"密钥 · API key  {key}", ""]
         lines += [
-            f"{a.login}  {a.name}\n  密码 · password {a.password}\n  TOTP {a.totp_secret}"
+            f"{a.login}  {a.name} · {STAFF[a.login][1]}\n  密码 · password {a.password}\n  TOTP {a.totp_secret}"
             for a in stage.accounts.values()
         ]
         lines += [
