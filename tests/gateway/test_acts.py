@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from gateway.errors import ProblemError
 from gateway.identity.scopes import KEY_SCOPES, Caller, Role, scopes_of
 from gateway.registry import papers, requests
 from gateway.registry.ask import Ask
-from gateway.release import handover
+from gateway.release import grants, handover
 from gateway.replies import Rendered, Reply
 from gateway.review import cases
 from gateway.tables import metadata
@@ -166,6 +167,53 @@ def test_two_officers_make_a_grant_and_one_does_not(bank: Bank) -> None:
         "grant.created",
     ]
     whole(bank)
+
+
+def test_officers_can_approve_a_refer_finding_by_finding_and_only_that(bank: Bank) -> None:
+    """Items from abroad are for people to judge (R-SCO-08); what they disposed of stays disposed of."""
+    abroad = {"items": {"kinds": ["genome"], "cohort": {"collections": ["col_gbr"]}}}
+    answer = create(bank, abroad)
+    assert answer.decision.outcome == "refer"
+    with bank.database.read() as conn:
+        wanted = cases.get_case(conn, answer.case_id).dossier.dispose
+    assert wanted
+    recommend = cases.Asked(
+        command=cases.Command.RECOMMEND,
+        reason="the papers of origin were read, case by case",
+        recommendation=cases.Recommendation.APPROVE,
+    )
+    with pytest.raises(ProblemError) as refused:
+        command(bank, answer.case_id, LI, recommend)
+    assert {e.pointer for e in refused.value.errors} == {f"/dispositions/{rule}" for rule in wanted}
+    disposed = replace(recommend, dispositions=dict.fromkeys(wanted, "papers of origin seen"))
+    command(bank, answer.case_id, LI, disposed)
+    done = command(
+        bank, answer.case_id, WANG, cases.Asked(command=cases.Command.CONCUR, reason="agreed")
+    )
+    assert done.grant_id is not None
+    released = release(bank, done.grant_id)
+    assert isinstance(released, effects.Released)
+    assert released.answer.decision.outcome == "refer"
+    with bank.database.read() as conn:
+        assert set(grants.get(conn, done.grant_id).accepted) == set(wanted)
+
+
+def test_nobody_can_approve_a_hold(bank: Bank, world: World) -> None:
+    opinion = world.papers["ethics_hospital_hmb"]
+    bank.database.write(lambda conn: papers.void(conn, opinion, reason="void", now=bank.now()))
+    held = create(bank)
+    assert held.decision.outcome == "hold"
+    with bank.database.read() as conn:
+        case = cases.get_case(conn, held.case_id)
+    recommend = cases.Asked(
+        command=cases.Command.RECOMMEND,
+        reason="it would be so convenient if this could go out",
+        recommendation=cases.Recommendation.APPROVE,
+        dispositions=dict.fromkeys(case.dossier.dispose, "never mind"),
+    )
+    with pytest.raises(ProblemError) as refused:
+        command(bank, held.case_id, LI, recommend)
+    assert refused.value.code == "state_conflict"
 
 
 def test_an_approval_that_no_longer_stands_makes_no_grant(bank: Bank, world: World) -> None:
