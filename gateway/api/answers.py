@@ -26,6 +26,7 @@ from gateway.api.schemas.researcher import (
 from gateway.bank import Bank
 from gateway.deciding import Answer
 from gateway.identity.scopes import Caller
+from gateway.registry.ask import pointer_of
 from policies.decision import (
     Count,
     Decision,
@@ -191,8 +192,12 @@ def _citations(finding: Finding) -> list[CitationOut]:
 
 def _missing(bank: Bank, name: str) -> MissingFact:
     fact = bank.law.vocabulary.facts[name]
+    where = pointer_of(name)
     return MissingFact(
-        fact=name, says=_words(fact.says), source=str(fact.source) if fact.source else None
+        fact=name,
+        says=_words(fact.says),
+        source=str(fact.source) if fact.source else None,
+        pointer=f"/ask{where}" if where else None,
     )
 
 

@@ -178,6 +178,43 @@ class Ask(_Part):
 # --- who it is for, and what -----------------------------------------------------------------------
 
 
+#: Where an applicant says what a fact is about, where the name of the fact does not tell.
+_SAID_AT = {
+    "request.commercial": "/purpose/commercial",
+    "request.price_fen": "/price/price_fen",
+    "request.cost_fen": "/price/cost_fen",
+    "request.cost_documented": "/price/cost_documented",
+    "request.agreement_signed": "/agreement/signed",
+    "request.agreement_clauses": "/agreement/clauses",
+    "recipient.role": "/recipient_role",
+    "recipient.has_access": "/recipient_has_access",
+    "sponsor.present": "/sponsor",
+    "beneficiary.present": "/beneficiary",
+    "host.present": "/host/operator",
+    "host.place": "/host/place",
+    "pi.form": "/pi_form",
+    "users.access_countries": "/users",
+    "users.nationalities": "/users",
+    "users.individual_capacity": "/users",
+    "purpose.countries": "/users",
+    "purpose.users": "/users",
+}
+
+
+def pointer_of(fact: str) -> str | None:
+    """Where in an ask (RFC 6901) a missing fact is said; None if an ask does not say it."""
+    if fact in _SAID_AT:
+        return _SAID_AT[fact]
+    group, _, name = fact.partition(".")
+    if group == "request" and name in Ask.model_fields:
+        return f"/{name}"
+    if group == "request" and name.startswith("trial_"):
+        return f"/trial/{name.removeprefix('trial_')}"
+    if group == "purpose" and name in PurposeAsked.model_fields:
+        return f"/purpose/{name}"
+    return None
+
+
 def roles_of(ask: Ask) -> dict[str, tuple[str | None, str]]:
     """Role → who is said to be in it (`none`: nobody, None: not said), and where it is said."""
     return {

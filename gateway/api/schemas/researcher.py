@@ -26,11 +26,15 @@ class CitationOut(Shape):
 
 
 class MissingFact(Shape):
-    """A fact nobody has given yet, and who can: the applicant, the bank or an officer."""
+    """A fact nobody has given yet, and who can: the applicant, the bank or an officer.
+
+    `pointer`: where in the body the applicant says it (RFC 6901), if it is theirs to say.
+    """
 
     fact: str
     says: Words
     source: str | None
+    pointer: str | None
 
 
 class Blocker(Shape):

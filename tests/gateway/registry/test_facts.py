@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import chain
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from gateway.bank import Bank, facts_version
 from gateway.demo_world import World
 from gateway.errors import ProblemError
 from gateway.registry import consents, determinations, facts, papers
+from gateway.registry.ask import Ask, pointer_of
 from gateway.registry.facts import Gathered
 from gateway.tables import metadata
 from policies import pdp
@@ -650,3 +652,39 @@ def test_many_unknown_samples_are_named_up_to_a_point(bank: Bank) -> None:
         gather(conn, bank, wrong)
     assert len(error.value.errors) == 20
     assert "49 more" in error.value.detail
+
+
+@pytest.mark.parametrize(
+    ("fact", "pointer"),
+    [
+        ("request.material_exits", "/material_exits"),
+        ("request.trial_for_marketing", "/trial/for_marketing"),
+        ("request.commercial", "/purpose/commercial"),
+        ("purpose.publication_planned", "/purpose/publication_planned"),
+        ("host.present", "/host/operator"),
+        ("pi.form", "/pi_form"),
+        ("users.nationalities", "/users"),
+        ("sponsor.country", None),  # the register says it, once a sponsor is named
+        ("purpose.ethics_approved", None),  # a paper says it
+        ("consent.covers", None),
+    ],
+)
+def test_a_missing_fact_points_to_where_it_is_said(fact: str, pointer: str | None) -> None:
+    assert pointer_of(fact) == pointer
+
+
+def test_every_pointer_leads_somewhere_and_every_question_is_known(bank: Bank) -> None:
+    names = [n for n, f in bank.law.vocabulary.facts.items() if f.derived is None]
+    for name in names:
+        pointer = pointer_of(name)
+        if pointer is None:
+            continue
+        model: Any = Ask
+        for part in pointer.strip("/").split("/"):
+            assert part in model.model_fields, name
+            inner = [
+                a
+                for a in get_args(model.model_fields[part].annotation)
+                if hasattr(a, "model_fields")
+            ]
+            model = inner[0] if inner else model.model_fields[part].annotation
