@@ -373,7 +373,10 @@ class Story:
             if only is None or (b["effect"] == only and b["level"] == "request")
         ]
         for one in shown:
-            self.say(f"  · {one['no'] or ''} {one['says']['zh']}{_cited(one)}{_counted(one)}")
+            open_ = "〔尚不能判断〕" if one["result"] == "unknown" else ""
+            self.say(
+                f"  · {one['no'] or ''} {open_}{one['says']['zh']}{_cited(one)}{_counted(one)}"
+            )
         self.expect(
             that=answer["outcome"] == outcome, what=f"{answer['outcome']}, {outcome} was due"
         )
