@@ -401,7 +401,8 @@ class Story:
         answer = self.stage.post(token, "/v1/access-requests", self.stage.bench_request(), 201)
         self.show(answer, "permit")
         self.expect(that=answer["grant"] is not None, what="no grant")
-        self.say(f"授权 {answer['grant']} 至 {answer['until']}")
+        grant = self.stage.get(token, f"/v1/grants/{answer['grant']}")
+        self.say(f"授权 {grant['id']} 至 {grant['until']}")
 
     def partial_permit(self, token: str) -> str:
         """Donors are left out for their own reasons, and counted by reason."""
