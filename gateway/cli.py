@@ -99,7 +99,9 @@ def _explained() -> Iterator[None]:
     except verify.RefusedError as error:
         err.print(f"[red]✗[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
-    except (SettingsError, LogError, ProblemError, OSError, ValueError) as error:
+    except ProblemError as error:
+        _fail("; ".join([str(error), *(f"{e.pointer}: {e.detail}" for e in error.errors)]))
+    except (SettingsError, LogError, OSError, ValueError) as error:
         _fail(str(error))
 
 

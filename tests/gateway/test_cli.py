@@ -1,0 +1,143 @@
+"""`hgr` as an operator types it: what it prints, what it exits with, what it leaves in the log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from audit import log
+from gateway import cli
+from gateway.bank import open_bank
+from gateway.demo_world import World
+from tests.gateway.conftest import settings_in
+
+INIT = ["init", "--origin", "bank.example/hgr", "--name-zh", "某库", "--name-en", "Some Biobank"]
+
+
+def hgr(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty place, and the settings that name it."""
+    monkeypatch.setenv("HGR_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("HGR_KEYS_DIR", str(tmp_path / "keys"))
+    return tmp_path
+
+
+@pytest.fixture
+def filled(folder: Path, filled_bank: tuple[Path, World]) -> Path:
+    shutil.copytree(filled_bank[0], folder, dirs_exist_ok=True)
+    return folder
+
+
+def kinds(folder: Path) -> list[str]:
+    bank = open_bank(settings_in(folder))
+    try:
+        with bank.database.read() as conn:
+            size = log.head(conn, bank.origin).size
+            return [json.loads(leaf)["type"] for leaf in log.leaves(conn, bank.origin, 0, size)]
+    finally:
+        bank.database.close()
+
+
+def test_a_new_bank_has_one_administrator_and_says_who_is_missing(folder: Path) -> None:
+    made = hgr(*INIT)
+    assert made.exit_code == 0, made.output
+    assert "otpauth://totp/" in made.output
+    assert "bank.example/hgr+" in made.output
+    assert kinds(folder) == ["person.created"]
+    looked = hgr("doctor")
+    assert looked.exit_code == 1
+    assert "administrator: 1" in looked.output
+    assert "officer: 0" in looked.output
+
+
+def test_a_bank_is_never_made_over_another(folder: Path) -> None:
+    hgr(*INIT)
+    again = hgr(*INIT)
+    assert again.exit_code == 2
+    assert "there already" in again.stderr
+
+
+def test_without_a_bank_every_command_says_what_to_do(folder: Path) -> None:
+    for command in (["serve"], ["doctor"], ["migrate"], ["keys", "list", "--party", "pty_bank"]):
+        told = hgr(*command)
+        assert told.exit_code == 2, command
+        assert "hgr init" in told.stderr, command
+
+
+def test_a_key_is_made_listed_and_ended(filled: Path) -> None:
+    made = hgr(
+        "keys", "create", "--party", "pty_shanghai_hospital", "--label", "pipeline", "--days", "5"
+    )
+    assert made.exit_code == 0, made.output
+    key_id = made.stdout.strip().split("_")[2]
+    assert "pipeline" in hgr("keys", "list", "--party", "pty_shanghai_hospital").output
+    assert hgr("keys", "revoke", key_id, "--reason", "left the project").exit_code == 0
+    assert hgr("keys", "revoke", key_id, "--reason", "again").exit_code == 2
+    assert kinds(filled) == ["key.created", "key.revoked"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--party", "pty_nobody", "--label", "x"], "pty_nobody"),
+        (
+            ["--party", "pty_shanghai_hospital", "--label", "x", "--scope", "review:decide"],
+            "review",
+        ),
+        (
+            ["--party", "pty_shanghai_hospital", "--label", "x", "--network", "everywhere"],
+            "everywhere",
+        ),
+    ],
+    ids=["unknown party", "a scope no key may carry", "no network"],
+)
+def test_a_wrong_key_is_refused_in_a_line(filled: Path, options: list[str], said: str) -> None:
+    refused = hgr("keys", "create", *options)
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert kinds(filled) == []
+
+
+def test_an_export_verifies_replays_and_reads(filled: Path) -> None:
+    hgr("keys", "create", "--party", "pty_shanghai_hospital", "--label", "x")
+    package = filled / "export.zip"
+    made = hgr("audit", "export", "--file", str(package))
+    assert made.exit_code == 0, made.output
+    assert kinds(filled) == ["key.created", "export.made"]
+    assert hgr("audit", "verify", str(package)).exit_code == 0
+    assert json.loads(hgr("audit", "replay", str(package), "--json").stdout) == []
+    assert "key.created" in hgr("audit", "report", str(package)).stdout
+    package.write_bytes(package.read_bytes()[:-100])
+    for command in ("verify", "replay", "report"):
+        assert hgr("audit", command, str(package)).exit_code == 1, command
+
+
+def test_the_schema_of_a_bank_that_is_up_to_date_stays(filled: Path) -> None:
+    before = kinds(filled)
+    assert hgr("migrate").exit_code == 0
+    assert kinds(filled) == before
+
+
+def test_the_shipped_packs_have_no_mistake() -> None:
+    assert hgr("packs", "check").exit_code == 0
+
+
+def test_nobody_answers_where_nothing_is_served(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HGR_PORT", "1")
+    told = hgr("doctor", "--live")
+    assert told.exit_code == 2
+    assert "does not answer" in told.stderr
+
+
+def test_the_version_is_said() -> None:
+    assert hgr("--version").stdout.strip() == "0.1.0"
