@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from audit import log
 from gateway import deciding, effects, pep
-from gateway.bank import Bank
+from gateway.bank import Bank, bump
 from gateway.demo_world import World
 from gateway.errors import ProblemError
 from gateway.identity.scopes import KEY_SCOPES, Caller, Role, scopes_of
@@ -487,6 +487,18 @@ def test_a_release_that_no_longer_stands_is_refused_recorded_and_suspends(
     assert count(bank, "release") == 0
     with pytest.raises(ProblemError):
         release(bank, grant_id)
+
+
+def test_a_refer_that_no_officer_disposed_of_lets_nothing_out(bank: Bank) -> None:
+    """Granted at once; then the recipient is entered as dishonest, which is for people to judge."""
+    grant_id = create(bank, AGGREGATE).grant_id
+    party = metadata.tables["party"]
+    flagged = party.update().where(party.c.id == HOSPITAL.party_id).values(credit_flag=True)
+    bank.database.write(lambda conn: (conn.execute(flagged), bump(conn)))
+    refused = release(bank, grant_id)
+    assert isinstance(refused, pep.ReleaseRefused)
+    assert refused.answer.decision.outcome == "refer"
+    assert count(bank, "release") == 0
 
 
 def test_a_release_is_judged_by_what_was_granted_not_by_a_later_draft(bank: Bank) -> None:
