@@ -3,7 +3,7 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 COPY requirements.lock pyproject.toml README.md LICENSE ./
-RUN python -m venv /opt/hgr && /opt/hgr/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+RUN python -m venv /opt/hgr && /opt/hgr/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 COPY policies policies
 COPY audit audit
 COPY gateway gateway
