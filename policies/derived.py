@@ -38,6 +38,12 @@ PAPERS = (
     "pia",
     "customs",
     "deposit",
+    "collection",
+    "waiver",
+    "decree_818",
+    "certification",
+    "change_approval",
+    "change_statement",
 )
 
 #: Those who may be there without taking part; nobody asks, benefits or hosts without doing so.
@@ -316,6 +322,28 @@ def any_foreign(look: Lookup) -> bool | None:
         yield _truth(look, "foreign_party_access")
 
     return _any(either())
+
+
+#: The acts that hand what the bank holds to somebody; asking for nothing under one is a mistake.
+PROVIDING = frozenset(
+    {
+        "release",
+        "open_access",
+        "deposit_repository",
+        "teaching",
+        "method_validation",
+        "insurer_or_employer",
+        "ai_training",
+        "model_export",
+        "bank_transfer",
+    }
+)
+
+
+def provides(look: Lookup) -> bool | None:
+    """Whether what is asked for provides (提供) what the bank holds: Regulations art. 9."""
+    action = look("request.action")
+    return None if action is None else action in PROVIDING
 
 
 # ---- borders -----------------------------------------------------------------------------------
@@ -603,6 +631,7 @@ DERIVED: Mapping[str, Function] = {
     "foreign_individual": foreign_individual,
     "foreign_party_access": foreign_party_access,
     "any_foreign": any_foreign,
+    "provides": provides,
     "crosses_border_information": crosses_border_information,
     "crosses_border_material": crosses_border_material,
     "overseas_personal_information": overseas_personal_information,

@@ -25,6 +25,7 @@ from policies.decision import (
     Result,
     Selection,
 )
+from policies.derived import PROVIDING
 from policies.findings import (
     END_OF_USE,
     Weights,
@@ -38,9 +39,6 @@ from policies.hearing import Grounds, Hearing, Verdict
 from policies.request import PolicyError, Question
 from policies.rules import Law
 from policies.vocabulary import Source, Vocabulary
-
-#: The acts that ask for strata; asking for none of them is asking for nothing.
-_ASKING_FOR_STRATA = frozenset({"release", "open_access"})
 
 
 class Outcome(Enum):
@@ -120,7 +118,7 @@ def _decide(hearing: Hearing) -> Decision:
     """1 what the rules say · 2 the grounds · 3 combine · 4 report · 5 what comes with it."""
     # 1
     verdicts = tuple(hearing.verdicts())
-    asked_nothing = not hearing.scopes and hearing.request("request.action") in _ASKING_FOR_STRATA
+    asked_nothing = not hearing.scopes and hearing.request("request.action") in PROVIDING
     out_altogether = bool(hearing.scopes) and not hearing.selected
     # 2
     grounds = {one: hearing.grounds(one) for one in hearing.selected}

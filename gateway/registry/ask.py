@@ -46,6 +46,26 @@ KINDS = (
     "exome",
     "clinical",
 )
+Action = Literal[
+    "release",
+    "preserve",
+    "collect",
+    "open_access",
+    "enforcement_request",
+    "deposit_repository",
+    "teaching",
+    "method_validation",
+    "return_of_findings",
+    "court_order",
+    "police_request",
+    "insurer_or_employer",
+    "ai_training",
+    "model_export",
+    "bank_transfer",
+    "return_to_source",
+    "destruction",
+    "relatives_of_deceased",
+]
 ItemKind = Literal[
     "whole_blood", "blood_cells", "tumour_tissue", "dna", "plasma", "genome", "exome", "clinical"
 ]
@@ -143,9 +163,7 @@ class Ask(_Part):
     """One whole request. Everything the gateway needs to know and only the applicant can say."""
 
     project: Identifier
-    action: Literal["release", "preserve", "collect", "open_access", "enforcement_request"] = (
-        "release"
-    )
+    action: Action = "release"
     recipient: PartyOrNone
     recipient_role: (
         Literal["partner", "sponsor", "cro", "lab", "edc_only", "funder_only"] | None

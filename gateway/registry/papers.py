@@ -39,6 +39,12 @@ KINDS = (
     "pia",
     "customs",
     "deposit",
+    "collection",
+    "waiver",
+    "decree_818",
+    "certification",
+    "change_approval",
+    "change_statement",
 )
 #: A source institution's consent to one use of its collection; read per collection, like `deposit`.
 OWNER_CONSENT = "owner_consent"

@@ -28,6 +28,12 @@ PaperKind = Literal[
     "pia",
     "customs",
     "deposit",
+    "collection",
+    "waiver",
+    "decree_818",
+    "certification",
+    "change_approval",
+    "change_statement",
     "owner_consent",
 ]
 
