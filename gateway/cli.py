@@ -39,7 +39,8 @@ from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Caller, Role
 from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
-from policies import packs
+from policies import duos, packs
+from policies.duos import DuosError
 from policies.packs import PackError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -51,6 +52,8 @@ audit_app = typer.Typer(
 app.add_typer(keys_app, name="keys")
 app.add_typer(packs_app, name="packs")
 app.add_typer(audit_app, name="audit")
+duos_app = typer.Typer(no_args_is_help=True, help="Matching as DUOS does it, for comparison.")
+app.add_typer(duos_app, name="duos")
 
 out = Console()
 err = Console(stderr=True)
@@ -94,7 +97,7 @@ def _explained() -> Iterator[None]:
     """Our own errors as one line each, never a traceback."""
     try:
         yield
-    except PackError as error:
+    except (PackError, DuosError) as error:
         _fail(str(error))
     except verify.RefusedError as error:
         err.print(f"[red]✗[/red] {error}", highlight=False, soft_wrap=True)
@@ -312,6 +315,19 @@ def keys_revoke(
 def packs_check() -> None:
     """Every mistake in the packs and their cases, with file, line and key."""
     raise typer.Exit(packs.main([]))
+
+
+@duos_app.command("match")
+def duos_match(
+    file: Annotated[Path, typer.Argument(help="JSON list of pairs; docs/duos.md shows one")],
+    algorithm: Annotated[
+        duos.Algorithm, typer.Option(help="v4, v5 as DUOS answers; safe is never less strict")
+    ],
+) -> None:
+    """Match research purposes against data uses: approve, deny or abstain, with reasons, as JSON."""
+    with _explained():
+        answers = duos.match_file(file.read_bytes(), algorithm)
+    sys.stdout.write(json.dumps(answers, ensure_ascii=False, indent=2) + "\n")
 
 
 # --- regulator ------------------------------------------------------------------------------------
