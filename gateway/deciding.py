@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from hashlib import sha256
 from typing import assert_never
@@ -156,6 +156,7 @@ class Answer:
     grant_id: str | None = None
     case_id: str | None = None
     difference: tuple[Difference, ...] = ()
+    control: Mapping[str, frozenset[str]] = field(default_factory=dict)  # role → foreign paths
 
 
 def append(
@@ -216,6 +217,7 @@ def record(
         decided_at=entry.time,
         blind=prepared.blind,
         request=request,
+        control=_control(prepared.question),
     )
     conn.execute(
         sa.insert(_decisions).values(
@@ -268,7 +270,17 @@ def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answ
         decided_at=row.decided_at,
         blind=row.blind,
         request=request,
+        control=_control(document.question_from(body)),
     )
+
+
+def _control(question: Question) -> dict[str, frozenset[str]]:
+    """By role, the foreign holders' paths that were found, where there are any."""
+    return {
+        name.removesuffix(".foreign_paths"): value
+        for name, value in question.facts.items()
+        if name.endswith(".foreign_paths") and isinstance(value, frozenset) and value
+    }
 
 
 def _speaking(decision: Decision) -> tuple[str, ...]:

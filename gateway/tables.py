@@ -105,7 +105,21 @@ class Party(SQLModel, table=True):
     banned_until: date | None = None  # Decree 717 art. 43
     ban_checked: bool = False  # somebody looked it up: only then is "no ban" known
     credit_flag: bool = False
+    merged_into_id: str | None = Field(default=None, foreign_key="party.id")
+    merged_on: date | None = None  # first day it is no more
     invented: bool = False  # demo data, plainly marked so
+    created_at: datetime = _instant()
+
+
+class FormerName(SQLModel, table=True):
+    """What a party was called until a day; papers and contracts of that time bear it."""
+
+    __tablename__: ClassVar[str] = "former_name"
+    party_id: str = Field(primary_key=True, foreign_key="party.id")
+    until: date = Field(primary_key=True)  # the last day it was called so
+    name_zh: str
+    name_en: str
+    evidence: str
     created_at: datetime = _instant()
 
 

@@ -7,15 +7,16 @@ are rounded to 10 and hidden below 20; over fewer than 20 donors every donor-lev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Final, Literal, assert_never, cast
 
-from gateway.api.schemas.parts import Amount, Number, Words
+from gateway.api.schemas.parts import Amount, Number, PathOut, Words
 from gateway.api.schemas.researcher import (
     Basis,
     Blocker,
     CitationOut,
+    ControlPaths,
     DecisionLinks,
     DecisionOut,
     DifferenceOut,
@@ -27,6 +28,7 @@ from gateway.bank import Bank
 from gateway.deciding import Answer
 from gateway.identity.scopes import Caller
 from gateway.registry.ask import pointer_of
+from gateway.registry.ownership import path_in_words
 from policies.decision import (
     Count,
     Decision,
@@ -114,6 +116,10 @@ def decision(bank: Bank, caller: Caller, answer: Answer) -> DecisionOut:
         grant=answer.grant_id,
         asked=amount(made.selection.asked, exact=exact),
         permitted=amount(made.selection.permitted, exact=exact),
+        control=[
+            ControlPaths(role=cast('Literal["host"]', role), paths=paths(found, {}))
+            for role, found in answer.control.items()
+        ],
         blockers=_blockers(bank, made, exact=exact),
         basis=[_basis(one) for one in made.findings if _is(one, Effect.PERMIT, Result.HOLDS)],
         obligations=[_obligation(one) for one in made.obligations],
@@ -132,6 +138,12 @@ def decision(bank: Bank, caller: Caller, answer: Answer) -> DecisionOut:
             grant=_link("grants", answer.grant_id),
         ),
     )
+
+
+def paths(found: Iterable[str], names: Mapping[str, tuple[str, str]]) -> list[PathOut]:
+    """Control paths in words; parties by name where `names` has them, by id otherwise."""
+    said = ((path, path_in_words(path, names)) for path in sorted(found))
+    return [PathOut(path=path, says=Words(zh=zh, en=en)) for path, (zh, en) in said]
 
 
 def _blockers(bank: Bank, made: Decision, *, exact: bool) -> list[Blocker]:

@@ -85,6 +85,19 @@ EDGE: Final[dict[str, Any]] = {
     "evidence": "虚构的股东名册第3页",
 }
 
+NAME: Final[dict[str, Any]] = {
+    "name_zh": "虚构制药(更名后)公司",
+    "name_en": "Invented Pharma (renamed) Inc",
+    "since": "2026-01-01",
+    "evidence": "虚构的变更登记通知书",
+}
+
+MERGER: Final[dict[str, Any]] = {
+    "into": "pty_foreign_pharma",
+    "on": "2026-10-01",
+    "evidence": "虚构的吸收合并公告",
+}
+
 PROJECT: Final[dict[str, Any]] = {
     "party": "pty_shanghai_hospital",
     "title": "淋巴瘤血浆标志物研究(虚构)",

@@ -21,6 +21,7 @@ from gateway.tables import (
     ConsentProfile,
     ControlEdge,
     Donor,
+    FormerName,
     FormMapping,
     Grant,
     GrantItem,
@@ -35,6 +36,7 @@ _collection = table_of(Collection)
 _donor = table_of(Donor)
 _edge = table_of(ControlEdge)
 _form = table_of(ConsentForm)
+_former = table_of(FormerName)
 _grant = table_of(Grant)
 _holding = table_of(Holding)
 _item = table_of(GrantItem)
@@ -170,6 +172,19 @@ def parties(
 ) -> tuple[tuple[sa.RowMapping, ...], bool]:
     """Parties by id, as rows, and whether more follow."""
     return _by_id(conn, sa.select(_party), _party.c.id, limit, starting_after)
+
+
+def former_names(conn: Connection, party_ids: Many[str]) -> dict[str, list[sa.RowMapping]]:
+    """What these parties were called before, oldest first."""
+    rows = conn.execute(
+        sa.select(_former)
+        .where(_former.c.party_id.in_(sorted(party_ids)))
+        .order_by(_former.c.party_id, _former.c.until)
+    )
+    names: dict[str, list[sa.RowMapping]] = {}
+    for row in rows.mappings():
+        names.setdefault(row["party_id"], []).append(row)
+    return names
 
 
 def edges(

@@ -6,6 +6,7 @@ What counts in a decision needs two people: one records or proposes, another che
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 
@@ -33,11 +34,14 @@ from gateway.api.schemas.registry import (
     AskedDetermination,
     AskedEdge,
     AskedMapping,
+    AskedMerger,
+    AskedName,
     AskedPaper,
     AskedParty,
     AskedProject,
     AskedResearcher,
     AskedVoid,
+    ControlOut,
     DeterminationOut,
     EdgeOut,
     FormOut,
@@ -46,10 +50,12 @@ from gateway.api.schemas.registry import (
     PartyOut,
     Registered,
 )
-from gateway.api.views import determination, edge, form, mapping, paper, party
+from gateway.api.views import control, determination, edge, form, mapping, paper, party
 from gateway.bank import Bank
+from gateway.errors import ProblemError
 from gateway.identity.caller import Caller, require
 from gateway.registry import consents, determinations, papers, parties
+from gateway.registry.ownership import ownership_of
 from gateway.replies import Rendered
 from gateway.tables import new_id
 
@@ -443,7 +449,107 @@ def list_parties(bank: OpenBank, _: Reading, limit: Limit = 20, after: After = N
     """One page of parties."""
     with bank.database.read() as conn:
         rows, more = reads.parties(conn, limit=limit, starting_after=after)
-    return answered(Page[PartyOut](data=[party(row) for row in rows], has_more=more))
+        former = reads.former_names(conn, [row["id"] for row in rows])
+    data = [party(row, former.get(row["id"], ())) for row in rows]
+    return answered(Page[PartyOut](data=data, has_more=more))
+
+
+@operation(
+    summary="Rename a party",
+    purpose="From a day on; its former name stays. Papers and decisions name it by its id. A partner's "
+    "new legal name is told to the authority in a written statement (Implementing Rules art. 47).",
+    answers={200: _NEW},
+    errors=("not_found", "state_conflict"),
+    example=examples.NAME,
+    fill={"party_id": "pty_foreign_pharma"},
+)
+@router.post("/v1/parties/{party_id}:rename")
+async def rename_party(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    party_id: str,
+    asked: Annotated[AskedName, Depends(Body(AskedName))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """200 with its id."""
+
+    def rename(conn: Connection) -> str:
+        return parties.rename_party(
+            conn,
+            party_id,
+            name_zh=asked.name_zh,
+            name_en=asked.name_en,
+            since=asked.since,
+            evidence=asked.evidence,
+            now=bank.now(),
+        )
+
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "party.renamed",
+        rename,
+        lambda name: {"party": name},
+        lambda name: rendered(Registered(id=name)),
+    )
+
+
+@operation(
+    summary="Merge a party into another",
+    purpose="From a day on it is no more: who held it stays known for every day before, what went to it "
+    "counts with its successor's group, and requests that still name it are referred.",
+    answers={201: _NEW},
+    errors=("not_found", "already_done", "state_conflict"),
+    example=examples.MERGER,
+    fill={"party_id": "pty_cart_jv"},
+)
+@router.post("/v1/parties/{party_id}:merge")
+async def merge_party(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    party_id: str,
+    asked: Annotated[AskedMerger, Depends(Body(AskedMerger))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with the id of the edge by which the successor holds it whole."""
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "party.merged",
+        lambda conn: parties.merge_party(
+            conn, party_id, into_id=asked.into, on=asked.on, evidence=asked.evidence
+        ),
+        lambda name: {"party": party_id, "into": asked.into, "edge": name},
+        _registered,
+    )
+
+
+@operation(
+    summary="Who controls a party",
+    purpose="On a day (today if not said): shares and votes by both ways of looking through, its control "
+    "group, and the chain from every foreign holder down to it.",
+    answers={200: Answer(model=ControlOut, says="Its control")},
+    errors=("not_found",),
+    fill={"party_id": "pty_cart_jv"},
+)
+@router.get("/v1/parties/{party_id}/control")
+def read_control(
+    bank: OpenBank, _: Reading, party_id: str, on: Annotated[date | None, Query()] = None
+) -> Response:
+    """The walk of its holders on that day."""
+    day = on or bank.today()
+    with bank.database.read() as conn:
+        found = determinations.in_force(conn, day)
+        held = ownership_of(conn, [party_id], found, as_of=day)
+    if party_id not in held.parties:
+        raise ProblemError("not_found", f"there is no party `{party_id}`")
+    return answered(control(held, party_id))
 
 
 @operation(

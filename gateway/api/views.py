@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -10,8 +11,10 @@ from gateway.api import answers
 from gateway.api.reads import ReleaseRow
 from gateway.api.schemas.parts import Words
 from gateway.api.schemas.registry import (
+    ControlOut,
     DeterminationOut,
     EdgeOut,
+    FormerNameOut,
     FormOut,
     MappingOut,
     PaperOut,
@@ -24,6 +27,7 @@ from gateway.identity.scopes import Caller
 from gateway.registry import requests
 from gateway.registry.consents import Mapped
 from gateway.registry.determinations import Determined
+from gateway.registry.ownership import Ownership
 from gateway.registry.papers import Paper
 from gateway.registry.requests import Request
 from gateway.release.grants import Grant
@@ -174,10 +178,38 @@ def form(row: RowMapping, mapped: bool, ticks: tuple[str, ...]) -> FormOut:  # n
     )
 
 
-def party(row: RowMapping) -> PartyOut:
-    """A party as registered."""
+def party(row: RowMapping, former: Sequence[RowMapping] = ()) -> PartyOut:
+    """A party as registered, and what it was called before."""
     same = {name: row[name] for name in PartyOut.model_fields if name in row}
-    return PartyOut(**same, name=Words(zh=row["name_zh"], en=row["name_en"]))
+    return PartyOut(
+        **same,
+        name=Words(zh=row["name_zh"], en=row["name_en"]),
+        former_names=[
+            FormerNameOut(
+                name=Words(zh=one["name_zh"], en=one["name_en"]),
+                until=one["until"],
+                evidence=one["evidence"],
+            )
+            for one in former
+        ],
+        merged_into=row["merged_into_id"],
+    )
+
+
+def control(held: Ownership, party_id: str) -> ControlOut:
+    """Who holds or steers a party: figures, group, and every foreign holder's path by name."""
+    said = held.facts("party", party_id)
+    figures = {name: said.get(f"party.{name}") for name in ControlOut.model_fields}
+    return ControlOut.model_validate(
+        {
+            **figures,
+            "object": "control",
+            "party": party_id,
+            "on": held.as_of,
+            "group": held.group(party_id),
+            "paths": answers.paths(held.foreign_paths(party_id), held.names),
+        }
+    )
 
 
 def edge(row: RowMapping) -> EdgeOut:

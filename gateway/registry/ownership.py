@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from heapq import heappop, heappush
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +33,12 @@ Bounds = tuple[Fraction, Fraction]
 #: Implementing Rules art. 12(1): 百分之五十以上, one half included.
 HALF = Fraction(1, 2)
 INFLUENCE = ("none", "major", "dominant")
+#: A hop of a path in Chinese and English, by its word; a share speaks for itself.
+_HOPS = {
+    "contract": ("{0} 以协议等安排控制 {1}", "{0} controls {1} by agreement"),
+    "influence": ("{0} 能够重大影响 {1}", "{0} has major influence on {1}"),
+}
+_HELD = ("{0} 持有 {1} 的 {2}", "{0} holds {2} of {1}")
 _DOMESTIC, _FOREIGN = (Fraction(0), Fraction(0)), (Fraction(1), Fraction(1))
 _UNDETERMINED = (Fraction(0), Fraction(1))
 
@@ -54,6 +61,7 @@ class Ownership:
     parties: Mapping[str, Row[Any]]
     edges: Mapping[str, tuple[Edge, ...]]  # by the party held
     determined: Mapping[str, bool]  # officers' `party_chinese`
+    as_of: date
 
     def facts(self, role: str, party_id: str) -> dict[str, Value]:
         """The facts of one party in one role, `<role>.…`; what is not known is left out."""
@@ -70,9 +78,16 @@ class Ownership:
             "banned_until": party.banned_until,
             "never_banned": party.banned_until is None if party.ban_checked else None,
             "credit_flag": party.credit_flag,
+            "merged": party.merged_on is not None and party.merged_on <= self.as_of,
+            "foreign_paths": self.foreign_paths(party_id),
             **self._control(party_id),
         }
         return {f"{role}.{name}": value for name, value in known.items() if value is not None}
+
+    @property
+    def names(self) -> dict[str, tuple[str, str]]:
+        """Everybody's two names by id."""
+        return {id_: (party.name_zh, party.name_en) for id_, party in self.parties.items()}
 
     def is_chinese(self, party_id: str) -> bool | None:
         """Whether a named partner is, on record, a Chinese organisation in Chinese hands.
@@ -101,6 +116,30 @@ class Ownership:
                 return min(path[path.index(owner) :])
             path.append(owner)
         return path[-1]
+
+    def foreign_paths(self, party_id: str) -> frozenset[str]:
+        """Every foreign holder above, with its strongest chain down: `pty_us > 3/5 > pty_a > contract > x`.
+
+        A foreign party is its own path. A hop says the share, or the votes where they are more; and
+        `contract` or `influence` where that is what steers, which weighs like the whole.
+        """
+        ahead: list[tuple[Fraction, int, str, str]] = [(Fraction(-1), 0, party_id, party_id)]
+        seen: set[str] = set()
+        found: set[str] = set()
+        while ahead:  # the strongest first: no hop makes a chain stronger
+            weight, hops, current, path = heappop(ahead)
+            if current in seen:
+                continue
+            seen.add(current)
+            standing = self._standing(current)
+            if standing == _FOREIGN:
+                found.add(path)
+            for edge in self.edges.get(current, ()) if standing is None else ():
+                part, word = _hop(edge)
+                heappush(
+                    ahead, (weight * part, hops + 1, edge.owner, f"{edge.owner} > {word} > {path}")
+                )
+        return frozenset(found)
 
     def _controller(self, party_id: str) -> str | None:
         steering = [
@@ -281,7 +320,33 @@ def ownership_of(
             for (_, subject, finding), value in found.items()
             if finding == "party_chinese"
         },
+        as_of=as_of,
     )
+
+
+def path_in_words(path: str, names: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """A path of `foreign_paths` in Chinese and English; a party without a name is called by its id.
+
+    `names` gives the two names of a party by its id.
+    """
+    parts = path.split(" > ")
+    who = [names.get(part, (part, part)) for part in parts[::2]]
+    if len(who) == 1:
+        return f"{who[0][0]} 本身属于外方", f"{who[0][1]} is itself foreign"
+    hops = list(zip(who, parts[1::2], who[1:], strict=False))
+    zh, en = (
+        [_HOPS.get(by, _HELD)[i].format(up[i], down[i], by) for up, by, down in hops]
+        for i in (0, 1)
+    )
+    return "，".join(zh), ", ".join(en)
+
+
+def _hop(edge: Edge) -> tuple[Fraction, str]:
+    """How strong a hold is, and its word."""
+    if edge.contract_control or edge.influence != "none":
+        return Fraction(1), "contract" if edge.contract_control else "influence"
+    part = max(edge.share, edge.votes)
+    return part, f"{part.numerator}/{part.denominator}"
 
 
 def _of(edge: Edge, measure: str) -> Fraction:

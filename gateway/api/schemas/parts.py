@@ -35,6 +35,13 @@ class Words(Shape):
     en: str
 
 
+class PathOut(Shape):
+    """From a foreign holder down to the party, hop by hop."""
+
+    path: str = Field(examples=["pty_foreign_pharma > 1/2 > pty_cart_jv"])
+    says: Words
+
+
 class Number(Shape):
     """A count. For researchers it is banded: rounded to 10, null and `<20` below 20."""
 

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gateway.api.schemas.parts import Asked, Id, Instant, Reason, Sha256, Shape, Words
+from gateway.api.schemas.parts import (
+    Asked,
+    Id,
+    Instant,
+    PathOut,
+    Reason,
+    Sha256,
+    Shape,
+    Words,
+)
 from gateway.registry.ask import Country, Day
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -207,6 +216,48 @@ class AskedParty(Asked):
     credit_flag: bool = False
 
 
+class AskedName(Asked):
+    """What a party is called from a day on."""
+
+    name_zh: Name
+    name_en: Name
+    since: Day
+    evidence: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class AskedMerger(Asked):
+    """Which party takes it over, and the first day it is no more."""
+
+    into: Id
+    on: Day
+    evidence: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class FormerNameOut(Shape):
+    """What a party was called, and the last day it was."""
+
+    name: Words
+    until: date
+    evidence: str
+
+
+class ControlOut(Shape):
+    """Who holds or steers a party on one day, by both ways of looking through; null is unknown."""
+
+    object: Literal["control"] = "control"
+    party: str
+    on: date
+    group: str = Field(description="whose ultimate control group it counts with")
+    foreign_share_product: str | None = Field(description="shares along a chain multiplied")
+    foreign_share_chain: str | None = Field(
+        description="a holder half foreign or more counts whole"
+    )
+    foreign_votes: str | None
+    contract_control: bool | None
+    influence: str | None
+    paths: list[PathOut]
+
+
 class PartyOut(Shape):
     """A party as registered."""
 
@@ -223,6 +274,9 @@ class PartyOut(Shape):
     banned_until: date | None
     ban_checked: bool
     credit_flag: bool
+    former_names: list[FormerNameOut]
+    merged_into: str | None
+    merged_on: date | None
     invented: bool
     created_at: Instant
 

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
-from gateway.api.schemas.parts import Amount, Asked, Id, Instant, Number, Sha256, Shape, Words
+from gateway.api.schemas.parts import (
+    Amount,
+    Asked,
+    Id,
+    Instant,
+    Number,
+    PathOut,
+    Sha256,
+    Shape,
+    Words,
+)
 from gateway.registry.ask import Ask
 
 Outcome = Literal["permit", "hold", "refer", "deny"]
@@ -99,6 +109,13 @@ class LogPlace(Shape):
     leaf_hash: str = Field(description="SHA-256 of the leaf (RFC 6962), hex")
 
 
+class ControlPaths(Shape):
+    """Through whom a party of the request is held or steered from abroad, as the decision found it."""
+
+    role: Literal["requester", "recipient", "sponsor", "beneficiary", "host"]
+    paths: list[PathOut]
+
+
 class DecisionLinks(Shape):
     """Where to go next."""
 
@@ -133,6 +150,7 @@ class DecisionOut(Shape):
     grant: str | None
     asked: Amount
     permitted: Amount
+    control: list[ControlPaths]
     blockers: list[Blocker]
     basis: list[Basis]
     obligations: list[ObligationOut]

@@ -114,3 +114,36 @@ def test_strata_and_document_digests_never_reach_a_researcher(door: Door, cast: 
         ).one()
     assert digest not in answer.text
     assert '"strata"' not in answer.text
+
+
+def test_a_decision_names_the_path_of_foreign_control(door: Door, cast: Cast) -> None:
+    made = good(
+        door.post("/v1/evaluations", json={"ask": ask(recipient="pty_cart_jv")}, as_=cast.key)
+    )
+    path = {
+        "path": "pty_foreign_pharma > 1/2 > pty_cart_jv",
+        "says": {
+            "zh": "pty_foreign_pharma 持有 pty_cart_jv 的 1/2",
+            "en": "pty_foreign_pharma holds 1/2 of pty_cart_jv",
+        },
+    }
+    assert {"role": "recipient", "paths": [path]} in made["control"]
+    assert good(door.get(made["links"]["self"], as_=cast.key))["control"] == made["control"]
+    held = good(door.get("/v1/parties/pty_cart_jv/control", as_=cast.officer))
+    assert (held["group"], held["foreign_share_chain"]) == ("pty_foreign_pharma", "1/2")
+    assert "虚构" in held["paths"][0]["says"]["zh"], "officers read names"
+    before = "/v1/parties/pty_cart_jv/control?on=1990-01-01"
+    assert good(door.get(before, as_=cast.officer))["paths"] == []
+    assert door.get("/v1/parties/pty_nobody/control", as_=cast.officer).status_code == 404
+
+
+def test_a_merged_party_is_no_longer_named(door: Door, cast: Cast) -> None:
+    merger = {"into": "pty_foreign_pharma", "on": "2026-01-01", "evidence": "公告"}
+    good(door.post("/v1/parties/pty_cart_jv:merge", json=merger, as_=cast.officer), 201)
+    made = good(
+        door.post("/v1/evaluations", json={"ask": ask(recipient="pty_cart_jv")}, as_=cast.key)
+    )
+    assert "INST-07" in [blocker["no"] for blocker in made["blockers"]]
+    listed = good(door.get("/v1/parties?limit=100", as_=cast.officer))["data"]
+    (gone,) = [one for one in listed if one["id"] == "pty_cart_jv"]
+    assert (gone["merged_into"], gone["merged_on"]) == ("pty_foreign_pharma", "2026-01-01")

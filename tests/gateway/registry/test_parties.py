@@ -9,10 +9,11 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import Connection
 
+from gateway.api import reads
 from gateway.bank import Bank
 from gateway.errors import ProblemError
 from gateway.registry import determinations, parties
-from gateway.registry.ownership import Equation, least, ownership_of
+from gateway.registry.ownership import Equation, Ownership, least, ownership_of, path_in_words
 from policies.vocabulary import Value
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -305,3 +306,128 @@ def test_least_solution_agrees_with_iteration() -> None:
     for name, pair in values.items():
         for reached, exact in zip(pair, solved[name], strict=True):
             assert 0 <= exact - reached < Fraction(1, 10**6)
+
+
+PATHS = [
+    # name, who holds whom, the foreign holders' paths down to x
+    ("abroad itself", [("x", "us", "1/1")], "us", {"us"}),
+    ("nobody foreign", [("person", "x", "1/1")], "x", set()),
+    ("through a chain", [("us", "a", "3/5"), ("a", "x", "1/2")], "x", {"us > 3/5 > a > 1/2 > x"}),
+    (
+        "the stronger of two chains",
+        [("us", "a", "1/1"), ("a", "x", "1/10"), ("us", "x", "1/5")],
+        "x",
+        {"us > 1/5 > x"},
+    ),
+    (
+        "two holders, and a circle",
+        [("us", "a", "1/2"), ("x", "a", "1/2"), ("a", "x", "2/3"), ("gb", "x", "1/3")],
+        "x",
+        {"us > 1/2 > a > 2/3 > x", "gb > 1/3 > x"},
+    ),
+    (
+        "not above a foreign holder",
+        [("gb", "us", "1/1"), ("us", "x", "1/1")],
+        "x",
+        {"us > 1/1 > x"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("holds", "of", "paths"), [row[1:] for row in PATHS], ids=[row[0] for row in PATHS]
+)
+def test_foreign_paths(bank: Bank, holds: list[Hold], of: str, paths: set[str]) -> None:
+    assert facts(bank, holds, of)["foreign_paths"] == paths
+
+
+def test_paths_say_who_steers_in_words(bank: Bank) -> None:
+    def unit(conn: Connection) -> Ownership:
+        register(conn, [("person", "x", "1/1"), ("person", "a", "1/1"), ("a", "x", "0/1")])
+        for owner, owned, how in [
+            ("us", "a", {"contract_control": True}),
+            ("a", "x", {"influence": "major"}),
+        ]:
+            if owner == "us":
+                register(conn, [], us={})
+            parties.add_edge(
+                conn, owner_id=owner, owned_id=owned, share=Fraction(0), valid_from=DAY,
+                evidence="agreement", **how,
+            )  # fmt: skip
+        return ownership_of(conn, ["x"], {}, as_of=DAY)
+
+    held = bank.database.write(unit)
+    (path,) = held.foreign_paths("x")
+    assert path == "us > contract > a > influence > x"
+    assert path_in_words(path, {"us": ("美方公司", "US Corp")}) == (
+        "美方公司 以协议等安排控制 a，a 能够重大影响 x",
+        "US Corp controls a by agreement, a has major influence on x",
+    )
+    assert path_in_words("us", held.names) == ("us 本身属于外方", "us is itself foreign")
+    assert path_in_words("us > 1/2 > x", {})[1] == "us holds 1/2 of x"
+
+
+def test_a_merger_ends_holdings_and_keeps_what_was(bank: Bank) -> None:
+    day = date(2026, 7, 1)
+
+    def unit(conn: Connection) -> list[tuple[object, object, str]]:
+        register(conn, [("person", "x", "1/1"), ("us", "y", "1/1")])
+        parties.merge_party(conn, "x", into_id="y", on=day, evidence="announcement")
+        seen = []
+        for on in (date(2026, 6, 30), day):
+            held = ownership_of(conn, ["x"], {}, as_of=on)
+            said = held.facts("recipient", "x")
+            seen.append(
+                (said["recipient.merged"], said["recipient.foreign_share_chain"], held.group("x"))
+            )
+        return seen
+
+    assert bank.database.write(unit) == [(False, "0/1", "person"), (True, "1/1", "us")]
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "first", "change"),
+    [
+        ("not_found", "no party `nobody`", [], {"into_id": "nobody"}),
+        ("state_conflict", "nothing merges into `x`", [], {"into_id": "x"}),
+        ("already_done", "merged into `y`", [("x", "y")], {}),
+        ("state_conflict", "nothing merges into `y`", [("y", "z")], {}),
+        ("state_conflict", "holds it on that day or later", [], {"on": date(2020, 1, 1)}),
+    ],
+)
+def test_wrong_mergers_are_refused(
+    bank: Bank, code: str, said: str, first: list[tuple[str, str]], change: dict[str, object]
+) -> None:
+    def unit(conn: Connection) -> None:
+        register(conn, [("person", "x", "1/1"), ("person", "y", "1/1"), ("person", "z", "1/1")])
+        merger = {"into_id": "y", "on": DAY, "evidence": "announcement"}
+        for gone, into in first:
+            parties.merge_party(conn, gone, **merger | {"into_id": into})
+        parties.merge_party(conn, "x", **merger | change)
+
+    with pytest.raises(ProblemError, match=said) as error:
+        bank.database.write(unit)
+    assert error.value.code == code
+
+
+def test_a_new_name_leaves_the_former_one(bank: Bank) -> None:
+    def unit(conn: Connection) -> list[tuple[object, ...]]:
+        register(conn, [], x={})
+        for name, since in [("new", date(2025, 1, 1)), ("newer", date(2026, 1, 1))]:
+            parties.rename_party(
+                conn, "x", name_zh=name, name_en=name, since=since, evidence="notice", now=NOW
+            )
+        with pytest.raises(ProblemError, match="got the name it has on `2026-01-01`") as error:
+            parties.rename_party(
+                conn, "x", name_zh="a", name_en="a", since=date(2026, 1, 1), evidence="b", now=NOW
+            )
+        assert error.value.code == "state_conflict"
+        (now,) = ownership_of(conn, ["x"], {}, as_of=DAY).names.values()
+        former = reads.former_names(conn, ["x"])["x"]
+        return [now, *((one["name_zh"], one["until"]) for one in former)]
+
+    assert bank.database.write(unit) == [
+        ("newer", "newer"),
+        ("x", date(2024, 12, 31)),
+        ("new", date(2025, 12, 31)),
+    ]
