@@ -166,19 +166,25 @@ def open_bank(settings: Settings, clock: Clock = system_clock) -> Bank:
         raise
 
 
-def migrate(database: Database) -> None:
-    """Bring an open database's schema to the newest version; from empty, make it.
+def migrate(database: Database, *, to: str = "head") -> None:
+    """Bring an open database's schema to the newest version, or to `to`; from empty, make it.
 
-    Each migration is one transaction: a crash leaves the schema before it or after it.
+    Each migration is one transaction: a crash leaves the schema before it or after it. SQLite alters a
+    table by making it anew, which its rows' references forbid; so they are not enforced meanwhile, but
+    checked before anything is kept. Raises `SettingsError` where one is broken.
     """
     config = _alembic()
     with database.engine.connect() as conn:
+        driver = conn.connection.cursor()
+        driver.execute("PRAGMA foreign_keys=OFF")
         conn.info["write"] = True  # the write lock is taken at BEGIN, as for any unit
         try:
             config.attributes["connection"] = conn
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
         finally:
             conn.info.pop("write", None)
+            conn.rollback()
+            driver.execute("PRAGMA foreign_keys=ON")
 
 
 def verify_schema(conn: Connection) -> None:

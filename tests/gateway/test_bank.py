@@ -9,11 +9,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
 
 from audit import check
 from audit.tree import metadata as log_metadata
 from gateway import tables
-from gateway.bank import Bank, create_bank, open_bank
+from gateway.bank import Bank, create_bank, migrate, open_bank
+from gateway.database import Database
 from gateway.demo_world import World
 from gateway.errors import SettingsError
 from tests.gateway.conftest import ORIGIN, SettableClock, settings_in
@@ -45,6 +47,53 @@ def test_the_migrated_schema_is_the_one_the_code_declares(tmp_path: Path) -> Non
         )
         assert compare_metadata(context, [tables.metadata, log_metadata]) == []
     bank.database.close()
+
+
+def test_a_bank_with_rows_in_it_is_migrated_whole(tmp_path: Path) -> None:
+    database = Database(tmp_path / "old.sqlite")
+    migrate(database, to="0001")
+    triggers = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'"
+
+    def fill(conn: Connection) -> int:
+        party = (
+            "INSERT INTO party VALUES (:id, 'x', 'x', 'CN', '', 0, NULL, NULL, 0, NULL, NULL, 0, "
+            "0, 0, '2026-01-01 00:00:00')"
+        )
+        conn.execute(sa.text(party), [{"id": "pty_bank"}, {"id": "pty_x"}])
+        edge = (
+            "INSERT INTO control_edge VALUES ('e', 'pty_x', 'pty_bank', '1/1', '1/1', 0, 'none', "
+        )
+        conn.execute(sa.text(edge + "'2026-01-01', NULL, '')"))
+        return int(conn.execute(sa.text(triggers)).scalar_one())
+
+    kept = database.write(fill)
+    migrate(database)
+    with database.read() as conn:
+        assert conn.execute(sa.text("SELECT id FROM party ORDER BY id")).scalars().all() == [
+            "pty_bank",
+            "pty_x",
+        ]
+        assert conn.execute(sa.text(triggers)).scalar_one() >= kept, "histories stay append-only"
+        assert conn.execute(sa.text("PRAGMA foreign_keys")).scalar_one() == 1
+    with pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY"):
+        database.write(lambda conn: conn.execute(sa.text("DELETE FROM party WHERE id = 'pty_x'")))
+    database.close()
+
+
+def test_a_migration_over_broken_references_changes_nothing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "old.sqlite")
+    migrate(database, to="0001")
+    with sqlite3.connect(tmp_path / "old.sqlite") as raw:  # enforces no reference of its own accord
+        raw.execute(
+            "INSERT INTO control_edge VALUES "
+            "('e', 'nobody', 'nobody', '1/1', '1/1', 0, 'none', '2026-01-01', NULL, '')"
+        )
+    raw.close()
+    with pytest.raises(SettingsError, match="reference to nothing"):
+        migrate(database)
+    with database.read() as conn:
+        assert MigrationContext.configure(conn).get_current_revision() == "0001"
+    database.close()
 
 
 def _ours(_: object, name: str | None, kind: str, *__: object) -> bool:
