@@ -39,7 +39,8 @@ test: $(READY) ## all tests, with the coverage floors
 test-long: $(READY) ## the long campaigns
 	$(BIN)/python -m pytest -m long
 
-bench: $(READY) ## the cost of a durable decision, as a ratio to a bare endpoint
+bench: $(READY) ## the cost of deciding beside two engines, and of a durable decision beside a bare endpoint
+	$(BIN)/python bench/policies.py
 	$(BIN)/python bench/decision.py
 
 clean: ## remove what make has made

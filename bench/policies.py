@@ -1,0 +1,425 @@
+"""What a decision costs: whole questions under every pack in force, all findings reported, beside the
+same request-level rules as plain closures, in cedarpy and in common-expression-language (cel).
+
+All in one process and one run, interleaved; medians of rounds. *Warm* is a question the law has answered
+before; *cold* the first question of a law just loaded (the others only ever warm).
+The comparison favours the others: they are given every derived fact and find only which rules hold,
+an unknown fact being false to them. We derive the facts, tell unknown from false, leave donors out, name
+what is missing and weigh each finding. Where we know an answer, all four must give the same.
+
+    python bench/policies.py
+"""
+
+from __future__ import annotations
+
+import operator
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import cedarpy
+import cel
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # the tests' questions are the bench's
+
+from policies import packs, strict
+from policies.consent import DuoTerm, Profile, ProfileId, Term, Told, coverage
+from policies.decision import Result
+from policies.hearing import Hearing
+from policies.pdp import decide
+from policies.request import DonorGroup, Question, Stratum, StratumId, Value
+from policies.rules import Law, Rule
+from tests.policies import test_shipped_packs as shipped
+
+ROUNDS = 15
+DAY = shipped.TODAY
+TYPICAL_US, WORST_US, PROFILES_MS = 25, 100, 1.5  # what was promised of a request-level decision
+
+Fill = Mapping[str, Value]
+Data = Any
+
+
+# ---- the questions -------------------------------------------------------------------------------
+
+
+def question(facts: Fill, item: Fill | None, people: int = 40) -> Question:
+    strata = ()
+    if item is not None:
+        strata = (
+            Stratum(
+                id=StratumId("s0"),
+                profile=shipped.AGREED.id,
+                facts=item,
+                items=people,
+                units=people,
+                people=people,
+            ),
+        )
+    return Question(
+        as_of=DAY,
+        facts=facts,
+        purpose=shipped.STUDY,
+        profiles={shipped.AGREED.id: shipped.AGREED},
+        strata=strata,
+        donor_groups=tuple(DonorGroup(strata=(one.id,), people=one.people) for one in strata),
+    )
+
+
+ABROAD = {**shipped.FOREIGN_UNIVERSITY, **shipped.REPORTED}
+ACT = {"request.action": "release"}
+QUESTIONS = {
+    "a hospital at home (typical)": question(shipped.HOSPITAL, shipped.GENOME),
+    "a foreign university, all papers": question(ABROAD, shipped.GENOME),
+    "the same, papers missing": question(shipped.FOREIGN_UNIVERSITY, shipped.GENOME),
+    "a release of which nothing is known (worst)": question(ACT, {}),
+    "request level only: hospital (typical)": question(shipped.HOSPITAL, None),
+    "request level only: foreign": question(ABROAD, None),
+    "request level only: nothing known (worst)": question(ACT, None),
+}
+
+
+# ---- the same rules in other hands ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Written:
+    """A request-level rule as it stands in its file."""
+
+    id: str
+    applies: Data | None
+    when: Data
+
+
+def written(law: Law) -> list[Written]:
+    rows = {
+        (edition.pack, edition.in_force, row["id"]): row
+        for edition in law.editions
+        for row in document(edition.file)["rules"]
+    }
+    found = [(rule.id, rows[rule.pack, rule.edition, rule.id]) for rule in law.on(DAY).request]
+    return [Written(name, row.get("applies"), row["when"]) for name, row in found]
+
+
+def document(file: str) -> Data:
+    return strict.load(packs.shipped().joinpath(file).read_bytes(), file).data
+
+
+_TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "is": operator.eq,
+    "in": lambda left, right: left in right,
+    "at_least": operator.ge,
+    "at_most": operator.le,
+    "before": operator.lt,
+    "after": operator.gt,
+    "within": operator.le,
+}
+
+
+Closure = Callable[[Fill], bool | None]
+
+
+def closure(data: Data) -> Closure:
+    """A condition as one would write it by hand: a closure over a plain dict, three-valued."""
+    if "all" in data or "any" in data:
+        parts = tuple(closure(part) for part in data.get("any") or data["all"])
+        return several(parts, deciding="any" in data)
+    if "not" in data:
+        inner = closure(data["not"])
+
+        def negated(facts: Fill) -> bool | None:
+            truth = inner(facts)
+            return None if truth is None else not truth
+
+        return negated
+    return leaf(data)
+
+
+def several(parts: tuple[Closure, ...], *, deciding: bool) -> Closure:
+    def holds(facts: Fill) -> bool | None:
+        answer: bool | None = not deciding
+        for part in parts:
+            truth = part(facts)
+            if truth is deciding:
+                return deciding
+            if truth is None:
+                answer = None
+        return answer
+
+    return holds
+
+
+def leaf(data: Data) -> Closure:
+    name, (sign, right) = data["fact"], next(pair for pair in data.items() if pair[0] != "fact")
+    if sign == "known":
+        return lambda facts: (name in facts) is right
+    test = _TESTS[sign]
+    if isinstance(right, dict):
+        other = right["fact"]
+
+        def beside(facts: Fill) -> bool | None:
+            left, value = facts.get(name), facts.get(other)
+            return None if left is None or value is None else test(left, value)
+
+        return beside
+    wanted = frozenset(right) if isinstance(right, list) else right
+
+    def holds(facts: Fill) -> bool | None:
+        left = facts.get(name)
+        return None if left is None else test(left, wanted)
+
+    return holds
+
+
+def by_hand(rules: list[Written]) -> Callable[[Fill], list[bool | None]]:
+    conditions = [(closure(r.applies) if r.applies else None, closure(r.when)) for r in rules]
+
+    def evaluate(facts: Fill) -> list[bool | None]:
+        return [
+            False if applies is not None and applies(facts) is False else when(facts)
+            for applies, when in conditions
+        ]
+
+    return evaluate
+
+
+@dataclass(frozen=True)
+class Tongue:
+    """How cedar or CEL says what a leaf says; facts sit in `facts`, dates as their ordinals."""
+
+    has: str
+    get: str
+    among: str
+    within: str
+
+
+CEDAR = Tongue(
+    "context has {0}", "context.{0}", "{right}.contains({left})", "{right}.containsAll({left})"
+)
+CEL = Tongue('"{0}" in f', 'f["{0}"]', "{left} in {right}", "{left}.all(one, one in {right})")
+_SIGNS = {"is": "==", "at_least": ">=", "at_most": "<=", "before": "<", "after": ">"}
+
+
+def said(data: Data, tongue: Tongue) -> str:
+    if "all" in data or "any" in data:
+        sign = " || " if "any" in data else " && "
+        return "(" + sign.join(said(p, tongue) for p in data.get("any") or data["all"]) + ")"
+    if "not" in data:
+        return f"!({said(data['not'], tongue)})"
+    name = plain(data["fact"])
+    sign, right = next(pair for pair in data.items() if pair[0] != "fact")
+    has = tongue.has.format(name)
+    if sign == "known":
+        return f"({has})" if right else f"!({has})"
+    if isinstance(right, dict):
+        other = plain(right["fact"])
+        has, value = f"{has} && {tongue.has.format(other)}", tongue.get.format(other)
+    elif isinstance(right, list):
+        value = "[" + ", ".join(literal(one) for one in right) + "]"
+    else:
+        value = literal(right)
+    left = tongue.get.format(name)
+    if sign in _SIGNS:
+        test = f"{left} {_SIGNS[sign]} {value}"
+    else:
+        test = (tongue.among if sign == "in" else tongue.within).format(left=left, right=value)
+    return f"({has} && {test})"
+
+
+def plain(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def literal(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(engine_value(value)) if isinstance(value, int | date) else f'"{value}"'
+
+
+def engine_value(value: Value) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return value.toordinal() if isinstance(value, date) else value
+
+
+def whole(rule: Written, tongue: Tongue) -> str:
+    when = said(rule.when, tongue)
+    return when if rule.applies is None else f"{said(rule.applies, tongue)} && {when}"
+
+
+def cedar(rules: list[Written]) -> Callable[[dict[str, object]], list[bool]]:
+    """One call; every rule a permit policy, so that the reasons name each that holds."""
+    each = [f"permit(principal, action, resource) when {{ {whole(r, CEDAR)} }};" for r in rules]
+    policies = cedarpy.PolicySet.from_str("\n".join(each))
+    entities = cedarpy.Entities.from_json_str("[]")
+    asked = {"principal": 'U::"a"', "action": 'A::"a"', "resource": 'R::"a"'}
+
+    def evaluate(context: dict[str, object]) -> list[bool]:
+        found = cedarpy.is_authorized({**asked, "context": context}, policies, entities)
+        held = set(found.diagnostics.reasons)
+        return [f"policy{place}" in held for place in range(len(rules))]
+
+    return evaluate
+
+
+def cel_list(rules: list[Written]) -> Callable[[dict[str, object]], list[bool]]:
+    """One program whose value is the list of all rules' answers: the fastest way cel offers."""
+    program = cel.compile("[" + ", ".join(whole(rule, CEL) for rule in rules) + "]")
+
+    def evaluate(facts: dict[str, object]) -> list[bool]:
+        return list(program.execute({"f": facts}))
+
+    return evaluate
+
+
+def known(asked: Question, law: Law) -> dict[str, Value]:
+    """Every fact the request-level rules may look at, derived ones included."""
+    hearing = Hearing(asked, law)
+    names = frozenset[str]().union(*(rule.reads for rule in hearing.law.request))
+    return {name: value for name in names if (value := hearing.selection(name)) is not None}
+
+
+def verify_same(
+    asked: Question, law: Law, rules: list[Written], answers: Iterable[list[bool | None]]
+) -> None:
+    results = Hearing(asked, law).request_said
+    for each in answers:
+        for rule, answer in zip(rules, each, strict=True):
+            ours = results[rule.id]
+            if ours is not Result.UNKNOWN and (answer is True) is not (ours is Result.HOLDS):
+                raise SystemExit(f"{rule.id}: {ours} here, {answer} there")
+
+
+# ---- measuring -----------------------------------------------------------------------------------
+
+
+def microseconds(work: Callable[[], object], least: float = 2e-3) -> float:
+    """The time of one call, over as many as fill two milliseconds."""
+    count = 1
+    while True:
+        start = time.perf_counter()
+        for _ in range(count):
+            work()
+        took = time.perf_counter() - start
+        if took >= least:
+            return took / count * 1e6
+        count *= 4
+
+
+def warm(works: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Medians of interleaved rounds: the machine's speed drifts, and all drift alike."""
+    for work in works.values():
+        work()
+    rounds = [{name: microseconds(work) for name, work in works.items()} for _ in range(ROUNDS)]
+    return {name: statistics.median(one[name] for one in rounds) for name in works}
+
+
+def first(make: Callable[[], Law], work: Callable[[Law], object]) -> float:
+    """The time of the very first question to a law made anew each time."""
+    times = []
+    for _ in range(ROUNDS):
+        made = make()
+        start = time.perf_counter()
+        work(made)
+        times.append((time.perf_counter() - start) * 1e6)
+    return statistics.median(times)
+
+
+def fresh(law: Law) -> Law:
+    """The same law with nothing remembered of earlier questions."""
+    rules: dict[int, Rule] = {}
+    editions = []
+    for edition in law.editions:
+        anew = tuple(rules.setdefault(id(rule), replace(rule)) for rule in edition.rules)
+        editions.append(replace(edition, rules=anew))
+    made = Law(law.vocabulary, editions, law.digests)
+    made.on(DAY)
+    return made
+
+
+def decisions(law: Law, out: Console) -> None:
+    rules = written(law)
+    others = {"closures by hand": by_hand(rules), "cedarpy": cedar(rules), "cel": cel_list(rules)}
+    title = f"{len(law.on(DAY).rules)} rules in force, {len(rules)} of them request-level; µs"
+    table = Table("question", "findings", "cold", "warm", *others, title=title)
+    ratio = Table("question", *(f"÷ {name}" for name in others), title="per rule, ratio, warm")
+    for name, asked in QUESTIONS.items():
+        facts = known(asked, law)
+        context = {plain(one): engine_value(value) for one, value in facts.items()}
+        given: dict[str, Mapping[str, object]] = {
+            "closures by hand": facts,
+            "cedarpy": context,
+            "cel": context,
+        }
+        verify_same(asked, law, rules, [work(given[one]) for one, work in others.items()])
+        works: dict[str, Callable[[], object]] = {"ours": lambda asked=asked: decide(asked, law)}
+        for one, work in others.items():
+            works[one] = lambda work=work, facts=given[one]: work(facts)
+        took = warm(works)
+        cold = first(lambda: fresh(law), lambda made, asked=asked: decide(asked, made))
+        count = str(len(decide(asked, law).findings))
+        table.add_row(name, count, f"{cold:,.0f}", *(f"{one:,.1f}" for one in took.values()))
+        heard = len(law.on(DAY).rules) if asked.strata else len(rules)
+        each = took["ours"] / heard * len(rules)
+        ratio.add_row(name, *(f"{each / took[one]:.2f}" for one in others))
+    out.print(table, ratio)
+    out.print(f"promised at request level: typical ≤ {TYPICAL_US} µs, worst ≤ {WORST_US} µs")
+
+
+# ---- consents ------------------------------------------------------------------------------------
+
+
+def profiles() -> list[Profile]:
+    """Two thousand that differ in permission, modifiers, what was told and what else was ticked."""
+    permissions = [(DuoTerm(code=f"DUO:00000{n}"),) for n in ("04", "06", "11", "42")]
+    permissions.append((DuoTerm(code="DUO:0000007", values=("DOID:9352",)),))
+    modifiers = [
+        (),
+        (DuoTerm(code="DUO:0000018"),),
+        (DuoTerm(code="DUO:0000019"), DuoTerm(code="DUO:0000021")),
+        (DuoTerm(code="DUO:0000022", values=("CN",)),),
+        (DuoTerm(code="DUO:0000024", values=("2020-01-01",)), DuoTerm(code="DUO:0000046")),
+    ]
+    terms = [
+        {Term.FOREIGN_SHARING: foreign, Term.COMMERCIAL_USE: trade, Term.GENETIC_ANALYSIS: genes}
+        for foreign, trade, genes in product((True, False), repeat=3)
+    ]
+    told = [frozenset(list(Told)[:count]) for count in range(7)] + [
+        frozenset(list(Told)[1:count]) for count in range(2, 5)
+    ]
+    return [
+        Profile(
+            id=ProfileId(f"p{place}"),
+            mapped=True,
+            permissions=permission,
+            modifiers=modifier,
+            terms=term,
+            told=said,
+        )
+        for place, (permission, modifier, term, said) in enumerate(
+            product(permissions, modifiers, terms, told)
+        )
+    ]
+
+
+def consents(out: Console) -> None:
+    each = profiles()
+    took = warm({"all": lambda: [coverage(profile, shipped.STUDY) for profile in each]})["all"]
+    out.print(f"{len(each):,} consent profiles: {took / 1e3:.2f} ms (promised ≤ {PROFILES_MS} ms)")
+
+
+def main() -> None:
+    out = Console(width=150)
+    decisions(packs.load(), out)
+    consents(out)
+
+
+if __name__ == "__main__":
+    main()
