@@ -210,6 +210,8 @@ class Stage:
             "clinical_care": False,
             "research_use": True,
             "prc_authority_approval": False,
+            "embryo_or_germline": "none",
+            "new_biomedical_technology": False,
             "pi_form": "deidentified",
         } | changes
 
@@ -229,6 +231,8 @@ class Stage:
                 "clauses": ["records_open", "backup", "joint_patents", "benefit", "no_onward"],
             },
             "produced_in_cooperation": False,
+            "site": "single",
+            "changes": [],
         }
         return self.ask("foreign_university", "sino_foreign", "smith", **place | changes)
 

@@ -246,7 +246,7 @@ def _fill_papers(
     for paper in data["papers"]:
         scope = {
             name: paper[name]
-            for name in ("purposes", "types", "committee_registered")
+            for name in ("purposes", "types", "committee_registered", "foreign_side")
             if name in paper
         }
         if "parties" in paper:

@@ -20,7 +20,7 @@ from policies.request import Value
 from policies.vocabulary import Function, Lookup, fraction
 
 #: Part of every decision's digests: raised whenever a function here may answer differently.
-VERSION = "1"
+VERSION = "2"
 
 #: Those a request is for, and the kinds of paper: the templates of vocabulary.yaml.
 PARTIES = ("requester", "recipient", "sponsor", "beneficiary", "host")
@@ -44,6 +44,7 @@ PAPERS = (
     "certification",
     "change_approval",
     "change_statement",
+    "site_undertaking",
 )
 
 #: Those who may be there without taking part; nobody asks, benefits or hosts without doing so.
@@ -483,6 +484,29 @@ def agreement_complete(look: Lookup) -> bool | None:
     return _all(gates())
 
 
+def agreement_bans_onward(look: Lookup) -> bool | None:
+    """Whether a signed agreement bans onward transfer: Biosecurity Law art. 57, Regulations art. 24."""
+
+    def gates() -> Iterable[bool | None]:
+        yield _truth(look, "request.agreement_signed")
+        clauses = _members(look, "request.agreement_clauses")
+        yield None if clauses is None else "no_onward" in clauses
+
+    return _all(gates())
+
+
+def collection_licensed(look: Lookup) -> bool | None:
+    """Whether collecting is licensed: Regulations art. 11.
+
+    Implementing Rules art. 29 and the answers of 2023 (1.3): a preservation or cooperation licence, or
+    a filing, stands in for a collection licence.
+    """
+    return _any(
+        _truth(look, f"paper.{kind}.in_force")
+        for kind in ("collection", "preservation", "cooperation", "filing")
+    )
+
+
 def international_covered(look: Lookup) -> bool | None:
     """Whether information needs no prior report and no backup of its own.
 
@@ -640,6 +664,8 @@ DERIVED: Mapping[str, Function] = {
     "filing_route": filing_route,
     "filing_as_named": filing_as_named,
     "agreement_complete": agreement_complete,
+    "agreement_bans_onward": agreement_bans_onward,
+    "collection_licensed": collection_licensed,
     "international_covered": international_covered,
     "hgr_used": hgr_used,
     "cooperation_needed": cooperation_needed,

@@ -132,6 +132,10 @@ def selection_facts(
         "selection.material_units": _material_units(question.strata, selected),
         "selection.has_hgr_material": _any(selected, "hgr_material"),
         "selection.has_hgr_information": _any(selected, "hgr_information"),
+        # A record that does not call it blank matrix is judged as what it is.
+        "selection.has_blank_matrix": any(
+            look("item.derived") == "blank_matrix" for look in selected.values()
+        ),
         "selection.has_pedigree": _any(selected, "donor.pedigree"),
         "selection.has_special_region": _any(selected, "donor.special_region"),
         "selection.has_unknown_class": any(_is_unknown_class(look) for look in selected.values()),

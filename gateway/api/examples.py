@@ -38,6 +38,8 @@ ASK: Final[dict[str, Any]] = {
     "material_exits": False,
     "extracts_nucleic_acid": False,
     "produced_in_cooperation": False,
+    "embryo_or_germline": "none",
+    "new_biomedical_technology": False,
     "pi_form": "deidentified",
 }
 

@@ -65,6 +65,30 @@ Action = Literal[
     "return_to_source",
     "destruction",
     "relatives_of_deceased",
+    "state_use",
+    "delete_records",
+    "inspection",
+    "incident",
+]
+#: What may have changed since an approval or filing (Implementing Rules arts 44-48).
+Change = Literal[
+    "partner",
+    "sponsor",
+    "lead_site",
+    "cro",
+    "third_lab",
+    "purpose",
+    "content",
+    "term",
+    "type",
+    "use",
+    "unit",
+    "plan",
+    "item_name",
+    "other_site",
+    "legal_name",
+    "plan_within_approval",
+    "quantity",
 ]
 ItemKind = Literal[
     "whole_blood", "blood_cells", "tumour_tissue", "dna", "plasma", "genome", "exome", "clinical"
@@ -159,6 +183,23 @@ class TrialAsked(_Part):
     exploratory_part: bool | None = None
 
 
+class CollectionAsked(_Part):
+    """What is to be collected or taken in (Decree 717 art. 11, Implementing Rules art. 27)."""
+
+    affected_generations: int | None = Field(default=None, ge=0, le=20)
+    common_disease: bool | None = None
+    special_region: bool | None = None
+    large_population_study: bool | None = None
+    people_planned: int | None = Field(default=None, ge=0, le=10**9)
+
+
+class UsPersonsAsked(_Part):
+    """US persons whose data or biospecimens are involved (28 CFR 202.205)."""
+
+    genomic: int | None = Field(default=None, ge=0, le=10**9)
+    other_omic: int | None = Field(default=None, ge=0, le=10**9)
+
+
 class Ask(_Part):
     """One whole request. Everything the gateway needs to know and only the applicant can say."""
 
@@ -189,6 +230,15 @@ class Ask(_Part):
     banned_care: bool | None = None
     research_use: bool | None = None
     prc_authority_approval: bool | None = None
+    site: Literal["single", "lead", "participating"] | None = None
+    changes: list[Change] | None = Field(default=None, max_length=17)
+    care_kind: Literal["car_t", "gene_test", "other"] | None = None
+    embryo_or_germline: Literal["none", "research", "reproductive"] | None = None
+    new_biomedical_technology: bool | None = None
+    collection: CollectionAsked | None = None
+    us_persons: UsPersonsAsked = UsPersonsAsked()
+    ftz_pilot: bool | None = None
+    emergency_exemption: bool | None = None
     pi_form: Literal["identifiable", "deidentified", "anonymised"] | None = None
     until: Day | None = None
 
@@ -204,6 +254,13 @@ _SAID_AT = {
     "request.cost_documented": "/price/cost_documented",
     "request.agreement_signed": "/agreement/signed",
     "request.agreement_clauses": "/agreement/clauses",
+    "request.us_persons_genomic": "/us_persons/genomic",
+    "request.us_persons_other_omic": "/us_persons/other_omic",
+    "request.affected_generations": "/collection/affected_generations",
+    "request.common_disease": "/collection/common_disease",
+    "request.collects_special_region": "/collection/special_region",
+    "request.large_population_study": "/collection/large_population_study",
+    "request.people_planned": "/collection/people_planned",
     "recipient.role": "/recipient_role",
     "recipient.has_access": "/recipient_has_access",
     "sponsor.present": "/sponsor",

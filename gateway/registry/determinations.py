@@ -21,20 +21,28 @@ from gateway.tables import metadata, new_id
 
 _DETERMINATION = metadata.tables["determination"]
 
-#: finding → the kind of subject it is about. `ciio` and `important_data` are about the bank's own
-#: party; those on a project speak of every request of that project.
+#: finding → the kind of subject it is about. `ciio`, `important_data` and `emergency_plan` are about
+#: the bank's own party; those on a project speak of every request of that project.
 FINDINGS: Mapping[str, str] = MappingProxyType(
     {
         "party_chinese": "party",
         "form_adequate": "form",
         "source_lawful": "collection",
         "origin_abroad": "collection",
+        "storage_outside_norms": "collection",
+        "state_secret": "collection",
+        "lines_untraceable": "collection",
         "ciio": "party",
         "important_data": "party",
         "harm": "project",
         "security": "project",
         "prc_authority_approval": "project",
         "produced_in_cooperation": "project",
+        "shipment_outside_norms": "project",
+        "forged_documents": "project",
+        "exit_use_reasonable": "project",
+        "special_exit": "project",
+        "emergency_plan": "party",
     }
 )
 

@@ -41,8 +41,6 @@ _NOT_SENSITIVE = ("aggregate",)
 #: Facts the vocabulary has and nothing here can know yet: no register or form asks for them.
 NEVER = frozenset(
     {
-        "request.people_planned",
-        "item.anonymised_untraceable",
         "collection.id",  # would split strata by site without any rule asking for it
     }
 )
@@ -141,6 +139,7 @@ def gather(
     }
     for kind, paper in chosen.items():
         facts |= papers.facts(paper, kind, fit)
+    facts |= _reporter(conn, chosen["prior_report"], found, as_of)
     return Gathered(
         question=Question(
             as_of=as_of,
@@ -277,7 +276,7 @@ def _sent_abroad(conn: Connection, as_of: date) -> dict[str, Value | None]:
 
 def _said(ask: Ask, reduced: Reduced) -> dict[str, Value | None]:
     """What the applicant said, as it was said; and how much it comes to."""
-    clauses, trial = ask.agreement.clauses, ask.trial
+    clauses, trial, taken_in = ask.agreement.clauses, ask.trial, ask.collection
     facts: dict[str, Value | None] = {
         "request.action": ask.action,
         "request.leftover": ask.leftover,
@@ -295,9 +294,26 @@ def _said(ask: Ask, reduced: Reduced) -> dict[str, Value | None]:
         "request.agreement_clauses": None if clauses is None else frozenset(clauses),
         "request.purpose": ask.purpose.research.value,
         "request.asked_units": sum(stratum.units for stratum in reduced.strata),
+        "request.site": ask.site,
+        "request.changes": None if ask.changes is None else frozenset(ask.changes),
+        "request.care_kind": ask.care_kind,
+        "request.embryo_or_germline": ask.embryo_or_germline,
+        "request.new_biomedical_technology": ask.new_biomedical_technology,
+        "request.us_persons_genomic": ask.us_persons.genomic,
+        "request.us_persons_other_omic": ask.us_persons.other_omic,
+        "request.ftz_pilot": ask.ftz_pilot,
+        "request.emergency_exemption": ask.emergency_exemption,
         "pi.form": ask.pi_form,
         "host.place": ask.host.place if ask.host else None,
     }
+    if taken_in is not None:
+        facts |= {
+            "request.affected_generations": taken_in.affected_generations,
+            "request.common_disease": taken_in.common_disease,
+            "request.collects_special_region": taken_in.special_region,
+            "request.large_population_study": taken_in.large_population_study,
+            "request.people_planned": taken_in.people_planned,
+        }
     if trial is not None:
         facts |= {
             "request.trial_for_marketing": trial.for_marketing,
@@ -341,6 +357,12 @@ def _determined(ask: Ask, bank: Bank, project_id: str, found: Found) -> dict[str
         "host.is_bank": None if host is None else host == bank.party_id,
         "officer.harm_flag": found.get(("project", project_id, "harm"), False),
         "officer.security_flag": found.get(("project", project_id, "security"), False),
+        "officer.shipment_flag": found.get(("project", project_id, "shipment_outside_norms")),
+        "officer.forgery_flag": found.get(("project", project_id, "forged_documents")),
+        "request.exit_use_reasonable": found.get(("project", project_id, "exit_use_reasonable")),
+        "request.special_exit": found.get(("project", project_id, "special_exit")),
+        # Found for a while: on the day of the next review it lapses, and is none again.
+        "bank.emergency_plan": found.get(("party", bank.party_id, "emergency_plan"), False),
         "pi.ciio": found.get(("party", bank.party_id, "ciio")),
         "pi.important_data": found.get(("party", bank.party_id, "important_data")),
     }
@@ -384,6 +406,16 @@ def _user_facts(ask: Ask, users: Iterable[Row[Any]]) -> dict[str, Value | None]:
         "users.nationalities": frozenset(user.nationality for user in users),
         "users.individual_capacity": any(user.individual_capacity for user in users),
     }
+
+
+def _reporter(
+    conn: Connection, report: Paper | None, found: Found, as_of: date
+) -> dict[str, Value | None]:
+    """Whether the prior report was made by a Chinese owner (Implementing Rules art. 36)."""
+    if report is None:
+        return {}
+    held = ownership_of(conn, [report.holder_id], found, as_of=as_of)
+    return {"paper.prior_report.holder_chinese": held.is_chinese(report.holder_id)}
 
 
 def _draws(

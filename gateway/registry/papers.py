@@ -45,6 +45,7 @@ KINDS = (
     "certification",
     "change_approval",
     "change_statement",
+    "site_undertaking",
 )
 #: A source institution's consent to one use of its collection; read per collection, like `deposit`.
 OWNER_CONSENT = "owner_consent"
@@ -53,8 +54,15 @@ MEASURES = ("people", "units")
 _AT_THE_BORDER = frozenset({"exit", "customs"})
 #: Kinds that may stand for several projects, if they name every party asked for.
 _FOR_PARTIES = frozenset({"standard_contract", "cac_assessment", "pia"})
-#: Kinds that have facts of their own, from flags in their scope.
-_FLAGS = {"ethics": "committee_registered", "filing": "before_start"}
+#: Kinds that have facts of their own, from entries in their scope, and what each entry may be.
+_OWN: Mapping[str, Mapping[str, frozenset[object]]] = {
+    "ethics": {
+        "committee_registered": frozenset({True, False}),
+        "names_embryo": frozenset({True, False}),
+        "foreign_side": frozenset({"approved", "accepts_chinese", "none"}),
+    },
+    "filing": {"before_start": frozenset({True, False})},
+}
 _SCOPE_LISTS = ("purposes", "types", "parties", "collections", "dataset_sha256", "clauses")
 
 
@@ -309,7 +317,6 @@ def facts(paper: Paper | None, kind: str, fit: Fit) -> dict[str, Value]:
     if paper is None:
         return {f"paper.{kind}.recorded": False}
     left = {quota.measure: quota.total - quota.used for quota in paper.quotas}
-    flag = _FLAGS.get(kind)
     known: dict[str, Value | None] = {
         "recorded": True,
         "valid_from": paper.valid_from,
@@ -323,8 +330,7 @@ def facts(paper: Paper | None, kind: str, fit: Fit) -> dict[str, Value]:
         "people_left": left.get("people"),
         "exhausted": is_exhausted(paper),
     }
-    if flag is not None:
-        known[flag] = paper.scope.get(flag)
+    known |= {name: paper.scope.get(name) for name in _OWN.get(kind, {})}
     return {f"paper.{kind}.{name}": value for name, value in known.items() if value is not None}
 
 
@@ -396,10 +402,9 @@ def _mistakes(draft: PaperDraft) -> Iterable[tuple[str, str]]:
         if not isinstance(listed_, list) or not all(isinstance(each, str) for each in listed_):
             yield f"scope/{name}", "must be a list of texts"
     for name in draft.scope:
-        flag = draft.scope[name]
-        if name not in _SCOPE_LISTS and (
-            name != _FLAGS.get(draft.kind) or not isinstance(flag, bool)
-        ):
+        entry, allowed = draft.scope[name], _OWN.get(draft.kind, {}).get(name, frozenset())
+        # 1 equals True, and is none.
+        if name not in _SCOPE_LISTS and not (isinstance(entry, bool | str) and entry in allowed):
             yield f"scope/{name}", f"a `{draft.kind}` has no such entry"
     for measure, total in draft.quotas.items():
         if measure not in MEASURES or total < 0:

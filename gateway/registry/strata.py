@@ -85,6 +85,9 @@ _ITEM = (
     "item.contains_cells",
     "item.extracted_nucleic_acid",
     "item.derived",
+    "item.anonymised_untraceable",
+    "item.storage_outside_norms",
+    "item.state_secret",
     "item.linked_genomic",
     "item.collected_abroad",
     "item.origin_determined",
@@ -206,6 +209,10 @@ class Reader:
             cells,
             nucleic_acid,
             derived,
+            *(
+                self._found.get(("collection", collection_id, finding))
+                for finding in ("lines_untraceable", "storage_outside_norms", "state_secret")
+            ),
             # Genomic data are asked for beside it, or went to this project before: under the
             # project's pseudonyms the two are one file.
             linked,

@@ -47,6 +47,8 @@ ABROAD = {
         "clauses": ["records_open", "backup", "joint_patents", "benefit", "no_onward"],
     },
     "items": {"kinds": ["genome"], "cohort": {"collections": SITES}},
+    "site": "single",
+    "changes": [],
 }
 
 

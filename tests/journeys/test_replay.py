@@ -81,10 +81,21 @@ def generated(chance: random.Random, world: World) -> tuple[str, Ask]:
         "clinical_care": False,
         "research_use": True,
         "prc_authority_approval": False,
+        "embryo_or_germline": "none",
+        "new_biomedical_technology": False,
+        "site": "single",
+        "changes": [],
         "pi_form": "deidentified",
     }
     answers: dict[str, list[Any]] = {
-        "action": ["preserve", "collect", "open_access", "enforcement_request"],
+        "action": [
+            "preserve",
+            "collect",
+            "open_access",
+            "enforcement_request",
+            "teaching",
+            "inspection",
+        ],
         "recipient": parties,
         "recipient_role": ["sponsor", "cro", "lab", "edc_only", "funder_only", None],
         "recipient_has_access": [False, None],
@@ -107,6 +118,14 @@ def generated(chance: random.Random, world: World) -> tuple[str, Ask]:
         "produced_in_cooperation": [True, None],
         "clinical_care": [True, None],
         "research_use": [False, None],
+        "embryo_or_germline": ["research", "reproductive", None],
+        "new_biomedical_technology": [True, None],
+        "site": ["participating", None],
+        "changes": [["purpose"], ["legal_name"], None],
+        "collection": [
+            {"affected_generations": 3, "common_disease": False, "special_region": False},
+            {"large_population_study": True, "people_planned": 3001},
+        ],
         "pi_form": ["anonymised", "identifiable", None],
         "until": ["2027-06-30"],
     }

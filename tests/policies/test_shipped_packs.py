@@ -67,6 +67,11 @@ NO_PAPERS = {
         "cac_assessment",
         "customs",
         "deposit",
+        "waiver",
+        "certification",
+        "decree_818",
+        "change_approval",
+        "site_undertaking",
     )
 }
 BANK = {
@@ -75,7 +80,13 @@ BANK = {
         types=frozenset({"whole_blood", "genome", "plasma"}),
         purposes=frozenset({"health"}),
     ),
-    **paper("ethics", purposes=frozenset({"health"}), committee_registered=True),
+    **paper(
+        "ethics",
+        purposes=frozenset({"health"}),
+        committee_registered=True,
+        foreign_side="approved",
+    ),
+    "bank.emergency_plan": True,
     **paper("pia"),
     "officer.harm_flag": False,
     "officer.security_flag": False,
@@ -96,6 +107,12 @@ RESEARCH = {
     "request.clinical_care": False,
     "request.research_use": True,
     "request.banned_care": False,
+    "request.embryo_or_germline": "none",
+    "request.new_biomedical_technology": False,
+    "request.site": "single",
+    "request.changes": frozenset(),
+    "request.us_persons_genomic": 0,
+    "request.us_persons_other_omic": 0,
     "request.extracts_nucleic_acid": True,
     "request.material_exits": False,
     "request.outputs": frozenset({"individual"}),
@@ -124,7 +141,9 @@ FOREIGN_UNIVERSITY = {
     "project.chinese_participation": True,
     "project.records_open_and_backed_up": True,
     "request.agreement_signed": True,
-    "request.agreement_clauses": frozenset({"records_open", "backup", "joint_patents", "benefit"}),
+    "request.agreement_clauses": frozenset(
+        {"records_open", "backup", "joint_patents", "benefit", "no_onward"}
+    ),
     "request.produced_in_cooperation": False,
     **paper(
         "cooperation",
@@ -135,7 +154,7 @@ FOREIGN_UNIVERSITY = {
     **paper("standard_contract"),
 }
 REPORTED = {
-    **paper("prior_report", parties_match=True),
+    **paper("prior_report", parties_match=True, holder_chinese=True),
     **paper("backup", matches_dataset=True),
 }
 
@@ -154,6 +173,7 @@ ITEM = {
     "donor.minor_14_17": False,
     "donor.adult": True,
     "donor.capacity": True,
+    "donor.deceased": False,
     "donor.pedigree": False,
     "donor.special_region": False,
     "consent.exists": True,
@@ -252,6 +272,7 @@ def test_a_hospital_is_permitted_once_an_officer_confirms():
     assert {duty.id for duty in decision.obligations} == {
         "officer-confirmation",
         "append-only-record",
+        "reconcile-stock",
     }
     assert decision.until == date(2030, 12, 31)
 
@@ -336,8 +357,11 @@ def test_material_abroad_needs_its_certificate():
     shipped = {**FOREIGN_UNIVERSITY, "request.material_exits": True}
     decision = ask(shipped, (BLOOD, AGREED, 10))
     assert isinstance(decision, Hold)
-    assert decision.papers == ("exit",)
-    certified = paper("exit", parties_match=True, types=frozenset({"whole_blood"}), units_left=10)
+    assert decision.papers == ("customs", "exit")
+    certified = {
+        **paper("exit", parties_match=True, types=frozenset({"whole_blood"}), units_left=10),
+        **paper("customs"),
+    }
     assert isinstance(ask({**shipped, **certified}, (BLOOD, AGREED, 10)), Permit)
     over = ask({**shipped, **certified}, (BLOOD, AGREED, 11))
     assert isinstance(over, Deny)

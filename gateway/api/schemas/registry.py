@@ -43,6 +43,7 @@ PaperKind = Literal[
     "certification",
     "change_approval",
     "change_statement",
+    "site_undertaking",
     "owner_consent",
 ]
 
@@ -57,6 +58,8 @@ class PaperScope(Asked):
     dataset_sha256: list[Sha256] | None = Field(default=None, max_length=1000)
     clauses: list[Name] | None = Field(default=None, max_length=100)
     committee_registered: bool | None = None
+    names_embryo: bool | None = None
+    foreign_side: Literal["approved", "accepts_chinese", "none"] | None = None
     before_start: bool | None = None
 
 
@@ -138,6 +141,14 @@ class AskedDetermination(Asked):
         "security",
         "prc_authority_approval",
         "produced_in_cooperation",
+        "storage_outside_norms",
+        "state_secret",
+        "lines_untraceable",
+        "shipment_outside_norms",
+        "forged_documents",
+        "exit_use_reasonable",
+        "special_exit",
+        "emergency_plan",
     ]
     value: bool
     reason: Reason

@@ -32,6 +32,8 @@ PLAIN: dict[str, Any] = {
     "extracts_nucleic_acid": True,
     "clinical_care": False,
     "research_use": True,
+    "embryo_or_germline": "none",
+    "new_biomedical_technology": False,
     "pi_form": "deidentified",
 }
 
@@ -46,8 +48,11 @@ FOREIGN: dict[str, Any] = PLAIN | {
     "items": {"kinds": ["genome"], "cohort": {"collections": ["col_chb"]}},
     "agreement": {
         "signed": True,
-        "clauses": ["records_open", "backup", "joint_patents", "benefit"],
+        "clauses": ["records_open", "backup", "joint_patents", "benefit", "no_onward"],
     },
+    "site": "single",
+    "changes": [],
+    "us_persons": {"genomic": 0, "other_omic": 0},
     "produced_in_cooperation": False,
 }
 

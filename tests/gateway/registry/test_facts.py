@@ -80,6 +80,11 @@ def test_every_fact_is_in_the_vocabulary_and_every_such_fact_can_be_gathered(ban
         "sponsor": "pty_contract_lab", "beneficiary": "pty_hk_subsidiary", "trial": trial,
         "host": {"operator": "pty_cart_jv", "place": "CN"}, "prc_authority_approval": False,
         "price": {"price_fen": 1, "cost_fen": 2, "cost_documented": True}, "banned_care": False,
+        "care_kind": "other", "ftz_pilot": False, "emergency_exemption": False,
+        "collection": {
+            "affected_generations": 3, "common_disease": False, "special_region": False,
+            "large_population_study": True, "people_planned": 3000,
+        },
     } | items(ALL_KINDS)  # fmt: skip
 
     def unit(conn: Connection) -> set[str]:
@@ -92,8 +97,18 @@ def test_every_fact_is_in_the_vocabulary_and_every_such_fact_can_be_gathered(ban
             )
             confirmed(conn, f"pty_{name}", "party_chinese")
         confirmed(conn, "frm_chb", "form_adequate")
+        for finding in ("lines_untraceable", "storage_outside_norms", "state_secret"):
+            confirmed(conn, "col_chb", finding)
+        for finding in (
+            "shipment_outside_norms", "forged_documents", "exit_use_reasonable", "special_exit"
+        ):  # fmt: skip
+            confirmed(conn, "prj_sino_foreign", finding)
         for kind in papers.KINDS:
-            flags = {"ethics": {"committee_registered": True}, "filing": {"before_start": True}}
+            flags = {
+                "ethics": {
+                    "committee_registered": True, "names_embryo": False, "foreign_side": "approved",
+                }, "filing": {"before_start": True},
+            }  # fmt: skip
             put(
                 conn,
                 papers.PaperDraft(
