@@ -30,7 +30,7 @@ from sqlalchemy import Connection
 from audit import log, verify
 from audit.log import LogError
 from gateway import bank as banks
-from gateway import pep, settings
+from gateway import pep, settings, standing
 from gateway.app import create_app
 from gateway.bank import Bank
 from gateway.database import Database
@@ -243,6 +243,64 @@ def doctor(
             need = f" (至少 · at least {wanted[role]})" if role in short else ""
             out.print(f"{mark} {role}: {count}{need}")
     raise typer.Exit(1 if short else 0)
+
+
+@app.command()
+def void(
+    kind: Annotated[str, typer.Argument(help="paper, form, collection or party")],
+    subject: Annotated[str, typer.Argument(help="its id")],
+    *,
+    reason: Annotated[str, typer.Option(help="why; it stays with it")] = "",
+    evidence: Annotated[str, typer.Option(help="SHA-256 of what shows it")] = "",
+    preview: Annotated[bool, typer.Option(help="only say whom it would reach")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Void a shared fact: all that rests on it is decided again (not while the bank is served)."""
+    with _open() as bank:
+        if preview:
+            with bank.database.read() as conn:
+                standing.verify(conn, kind, subject, "void", {})
+                found = standing.touched(conn, kind, subject)
+        else:
+            if not reason.strip() or not evidence.strip():
+                raise SettingsError("a voiding needs --reason and --evidence")
+            found = _voided(bank, kind, subject, reason, evidence)
+    if as_json:
+        sys.stdout.write(json.dumps({**asdict(found), "counts": found.counts}) + "\n")
+        return
+    said = "将涉及 · would reach" if preview else "[green]✓[/green] 已作废,涉及 · void, reached"
+    out.print(f"{said}: {found.counts}", highlight=False, soft_wrap=True)
+    for case in found.cases:
+        out.print(f"  case {case.case_id} {case.state} {case.outcome or ''}", soft_wrap=True)
+    for grant in found.grants:
+        out.print(f"  grant {grant.grant_id} {grant.state} {grant.outcome or ''}", soft_wrap=True)
+    for release, party in found.receivers:
+        out.print(f"  release {release} {party}", soft_wrap=True)
+
+
+def _voided(bank: Bank, kind: str, subject: str, reason: str, evidence: str) -> standing.Reach:
+    kept: list[pep.Corrected] = []
+
+    def keep(done: pep.Corrected) -> Rendered:
+        kept.append(done)
+        return Rendered(status=200, body=b"")
+
+    def part(conn: Connection) -> standing.Correction:
+        return standing.propose(
+            conn,
+            kind=kind,
+            subject_id=subject,
+            act="void",
+            said={},
+            reason=reason,
+            evidence_sha256=evidence,
+            person_id=OPERATOR.id,
+            now=bank.now(),
+        )
+
+    reply = Reply(client=OPERATOR.id, key=None, route="void", body_hash="", render=keep)
+    asyncio.run(pep.correct(bank, OPERATOR, part, reply=reply))
+    return kept[0].reach
 
 
 @keys_app.command("create")

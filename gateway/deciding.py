@@ -30,7 +30,7 @@ from gateway.registry.ask import Ask
 from gateway.registry.facts import Gathered
 from gateway.registry.requests import Difference, Request
 from gateway.review.dossier import blocking, to_dispose
-from gateway.tables import DecisionRow, new_id, table_of
+from gateway.tables import DecisionRestsOn, DecisionRow, new_id, table_of
 from policies import document, pdp
 from policies.consent import DuoTerm, Profile, ProfileId, Term, Told
 from policies.decision import Decision, Deny, Hold, Permit, Refer, Result
@@ -40,6 +40,7 @@ from policies.request import DonorGroup, Question, Stratum, StratumId, Value
 SMALL = 20
 
 _decisions = table_of(DecisionRow)
+_rests_on = table_of(DecisionRestsOn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +236,14 @@ def record(
             decided_at=entry.time,
         )
     )
+    if request is not None:  # a dry run has no effect that could be undone
+        conn.execute(
+            sa.insert(_rests_on),
+            [
+                {"decision_id": decision_id, "kind": kind, "subject_id": subject}
+                for kind, subject in sorted(prepared.gathered.rests_on)
+            ],
+        )
     return answer
 
 

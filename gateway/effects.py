@@ -91,8 +91,13 @@ def apply(
     return replace(answer, request=request, grant_id=grant_id, case_id=case_id)
 
 
-def dossier_of(bank: Bank, prepared: Prepared, answer: Answer) -> cases.Dossier:
-    """The decision as the queue sees it, with every side of the request."""
+def dossier_of(
+    bank: Bank, prepared: Prepared, answer: Answer, *, at_once: bool = True
+) -> cases.Dossier:
+    """The decision as the queue sees it, with every side of the request.
+
+    `at_once` False: a person confirms, whatever the institution's pack says of such a permit.
+    """
     ask = prepared.ask
     named = {prepared.party_id, ask.recipient, ask.sponsor, ask.beneficiary}
     if ask.host is not None and ask.host.operator != bank.party_id:
@@ -102,7 +107,7 @@ def dossier_of(bank: Bank, prepared: Prepared, answer: Answer) -> cases.Dossier:
         decision_id=answer.decision_id,
         document_sha256=answer.document_sha256,
         parties=frozenset(p for p in named if p is not None and p != "none"),
-        at_once=all(o.id != CONFIRMATION for o in answer.decision.obligations),
+        at_once=at_once and all(o.id != CONFIRMATION for o in answer.decision.obligations),
     )
 
 

@@ -18,7 +18,7 @@ from typing import TypedDict, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway import effects
+from gateway import effects, standing
 from gateway.bank import Bank
 from gateway.deciding import (
     Answer,
@@ -89,6 +89,15 @@ class Withdrawn:
     leaf_index: int | None
     grants: tuple[grants.Touched, ...]
     receivers: tuple[tuple[str, str], ...]  # (release, receiving party)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrected:
+    """A shared fact voided or corrected, and whom that reached; until it counts, whom it would."""
+
+    correction: standing.Correction
+    leaf_index: int
+    reach: standing.Reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +362,33 @@ def preview_withdrawal(bank: Bank, asked: WithdrawalAsked) -> Withdrawn:
             grants=grants.touched_by(conn, **reach),
             receivers=grants.receivers_of(conn, **reach),
         )
+
+
+async def correct(
+    bank: Bank,
+    caller: Caller,
+    part: Callable[[Connection], standing.Correction],
+    *,
+    reply: Reply,
+) -> Rendered:
+    """A shared fact is voided, or proposed or confirmed to be another; `render` gets `Corrected`.
+
+    Once it counts, all that rests on it is decided again before anything else is: open cases, live
+    grants, and receivers of what went out, as for a donor's withdrawal.
+    """
+
+    def act(conn: Connection) -> Corrected:
+        made = part(conn)
+        counts = made.applied_at is not None
+        event = "voided" if made.act == "void" else "corrected" if counts else "correction-proposed"
+        about = {"correction": made.id, made.kind: made.subject_id}
+        entry = append(conn, bank, caller, f"{made.kind}.{event}", about)
+        found = standing.touched(conn, made.kind, made.subject_id)
+        if counts:
+            found = standing.reach(conn, bank, caller, found, about)
+        return Corrected(correction=made, leaf_index=entry.index, reach=found)
+
+    return await commit(bank, reply, act)
 
 
 async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply: Reply) -> Rendered:

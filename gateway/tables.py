@@ -83,6 +83,39 @@ class BankRow(SQLModel, table=True):
     origin: str
     facts_version: int
     created_at: datetime = _instant()
+    law_generation_id: str | None = None  # of `law_generation`; None: none was recorded yet
+
+
+# --- the law --------------------------------------------------------------------------------------
+
+
+class LawFile(SQLModel, table=True):
+    """One file of some generation's packs, by the SHA-256 of its bytes."""
+
+    __tablename__: ClassVar[str] = "law_file"
+    digest: str = Field(primary_key=True)
+    content: bytes
+
+
+class LawGeneration(SQLModel, table=True):
+    """A whole set of packs the bank decides by from its activation on. Two people sign.
+
+    `files`: path under packs/ → digest; `digest` is over both. Of the first, the product that brought
+    it stands for one person.
+    """
+
+    __tablename__: ClassVar[str] = "law_generation"
+    id: str = Field(primary_key=True)
+    digest: str
+    files: dict[str, str] = _json()
+    reason: str
+    proposed_by: str
+    proposed_at: datetime = _instant()
+    activated_by: str | None = None
+    activated_at: datetime | None = _instant_or_none()
+    __table_args__ = (
+        CheckConstraint("activated_by IS NULL OR activated_by <> proposed_by", name="two_people"),
+    )
 
 
 # --- who -----------------------------------------------------------------------------------------
@@ -109,6 +142,7 @@ class Party(SQLModel, table=True):
     merged_on: date | None = None  # first day it is no more
     invented: bool = False  # demo data, plainly marked so
     created_at: datetime = _instant()
+    voided_at: datetime | None = _instant_or_none()  # what was registered of it counts no more
 
 
 class FormerName(SQLModel, table=True):
@@ -257,6 +291,7 @@ class Collection(SQLModel, table=True):
     source_lawful: bool | None = None
     invented: bool = False
     created_at: datetime = _instant()
+    voided_at: datetime | None = _instant_or_none()  # nothing of it may be provided any more
 
 
 class ConsentForm(SQLModel, table=True):
@@ -272,6 +307,7 @@ class ConsentForm(SQLModel, table=True):
     valid_to: date | None = None
     text_sha256: str
     created_at: datetime = _instant()
+    voided_at: datetime | None = _instant_or_none()  # nobody agreed to anything on it
     __table_args__ = (UniqueConstraint("collection_id", "version"),)
 
 
@@ -462,6 +498,31 @@ class Determination(SQLModel, table=True):
     )
 
 
+class Correction(SQLModel, table=True):
+    """A shared fact voided by one person, or corrected by two; `before` is what it said until then.
+
+    `kind`: paper | form | collection | party. `act`: void, which counts at once, or correct, which
+    counts once `confirmed_by` is there.
+    """
+
+    __tablename__: ClassVar[str] = "correction"
+    id: str = Field(primary_key=True)
+    kind: str
+    subject_id: str = Field(index=True)
+    act: str  # void | correct
+    said: dict[str, Any] = _json()
+    before: dict[str, Any] = _json()
+    reason: str
+    evidence_sha256: str
+    proposed_by: str
+    proposed_at: datetime = _instant()
+    confirmed_by: str | None = None
+    applied_at: datetime | None = _instant_or_none()
+    __table_args__ = (
+        CheckConstraint("confirmed_by IS NULL OR confirmed_by <> proposed_by", name="two_people"),
+    )
+
+
 # --- requests, decisions, cases -------------------------------------------------------------------
 
 
@@ -508,6 +569,19 @@ class DecisionRow(SQLModel, table=True):
     leaf_index: int = Field(index=True)
     facts_version: int
     decided_at: datetime = _instant()
+    law_generation_id: str | None = None  # None: decided before generations were kept
+
+
+class DecisionRestsOn(SQLModel, table=True):
+    """A shared fact one decision rests on: whom its voiding or correction reaches.
+
+    `kind`: party | paper | form | collection | project.
+    """
+
+    __tablename__: ClassVar[str] = "decision_rests_on"
+    decision_id: str = Field(primary_key=True, foreign_key="decision.id")
+    kind: str = Field(primary_key=True)
+    subject_id: str = Field(primary_key=True, index=True)
 
 
 class ReviewCase(SQLModel, table=True):

@@ -35,6 +35,7 @@ FLOORS = {
     "gateway.replies": 3,
     "gateway.deciding": 3,
     "gateway.effects": 3,
+    "gateway.standing": 3,
     "gateway.pep": 3,
     "gateway.release": 4,
     "gateway.reports": 4,
@@ -165,4 +166,4 @@ def test_the_verifier_runs_with_nothing_installed(tmp_path: Path) -> None:
 def test_modules_stay_few() -> None:
     """A module more is a decision, taken here. Alembic's own entry point is not ours to count."""
     ours = [p for p in PRODUCT if p.name != "__init__.py" and "migrations" not in p.parts]
-    assert len(ours) <= 86
+    assert len(ours) <= 88

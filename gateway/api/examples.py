@@ -55,6 +55,15 @@ PAPER: Final[dict[str, Any]] = {
     "document_sha256": DIGEST,
 }
 
+CORRECTION: Final[dict[str, Any]] = {
+    "kind": "party",
+    "subject": "pty_hk_subsidiary",
+    "act": "correct",
+    "values": {"registration": "虚构登记号-更正"},
+    "reason": "登记时抄错登记号,现按登记机关出具的证明更正。",
+    "evidence_sha256": DIGEST,
+}
+
 DETERMINATION: Final[dict[str, Any]] = {
     "subject": "pty_hk_subsidiary",
     "finding": "party_chinese",

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 from fractions import Fraction
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from gateway import pep
+from gateway import pep, standing
 from gateway.api import examples, reads
 from gateway.api.bodies import (
     ACCEPTS_JSON,
@@ -31,6 +32,7 @@ from gateway.api.bodies import (
 from gateway.api.contract import Answer, operation
 from gateway.api.schemas.parts import Page
 from gateway.api.schemas.registry import (
+    AskedCorrection,
     AskedDetermination,
     AskedEdge,
     AskedMapping,
@@ -42,6 +44,7 @@ from gateway.api.schemas.registry import (
     AskedResearcher,
     AskedVoid,
     ControlOut,
+    CorrectionOut,
     DeterminationOut,
     EdgeOut,
     FormOut,
@@ -50,7 +53,17 @@ from gateway.api.schemas.registry import (
     PartyOut,
     Registered,
 )
-from gateway.api.views import control, determination, edge, form, mapping, paper, party
+from gateway.api.views import (
+    control,
+    correction,
+    determination,
+    edge,
+    form,
+    mapping,
+    paper,
+    party,
+    reach,
+)
 from gateway.bank import Bank
 from gateway.errors import ProblemError
 from gateway.identity.caller import Caller, require
@@ -163,7 +176,8 @@ async def check_paper(
 
 @operation(
     summary="Void a paper",
-    purpose="It counts no more, from now on; the reason stays with it.",
+    purpose="It counts no more, from now on; the reason stays with it. Open cases and live grants that "
+    "rest on it are decided again; `POST /v1/corrections?preview=true` says beforehand which.",
     answers={200: _PAPER},
     errors=("not_found", "already_done"),
     example={"reason": "批件登记有误,编号与原件不符,应重新登记。特此作废。"},
@@ -179,16 +193,25 @@ async def void_paper(
     key: IdempotencyKey = None,
 ) -> Response:
     """The paper, void."""
-    return await _recorded(
-        request,
-        bank,
-        caller,
-        key,
-        "paper.voided",
-        lambda conn: papers.void(conn, paper_id, reason=asked.reason, now=bank.now()),
-        lambda made: {"paper": made.id, "kind": made.kind},
-        lambda made: rendered(paper(made)),
-    )
+    void: list[papers.Paper] = []
+
+    def part(conn: Connection) -> standing.Correction:
+        made = standing.propose(
+            conn,
+            kind="paper",
+            subject_id=paper_id,
+            act="void",
+            said={},
+            reason=asked.reason,
+            evidence_sha256=papers.read(conn, paper_id).document_sha256,
+            person_id=caller.id,
+            now=bank.now(),
+        )
+        void.append(papers.read(conn, paper_id))
+        return made
+
+    how = await reply(request, caller, key, lambda _: rendered(paper(void[0])))
+    return sent(await pep.correct(bank, caller, part, reply=how))
 
 
 @operation(
@@ -212,6 +235,130 @@ def list_papers(
     page = rows[seen : seen + limit]
     more = len(rows) > seen + limit
     return answered(Page[PaperOut](data=[paper(row) for row in page], has_more=more))
+
+
+# --- voiding and correcting -----------------------------------------------------------------------
+
+
+@operation(
+    summary="Void or correct a shared fact",
+    purpose="A paper (an ethics opinion too), a consent form's version, a collection or a party. Voided by "
+    "one person it counts no more at once; corrected, it counts when another has confirmed it. Open cases "
+    "and live grants that rest on it are then decided again, both decisions stay, and past receivers are to "
+    "be told. With `preview=true` nothing is recorded but that somebody looked.",
+    answers={
+        200: Answer(model=CorrectionOut, says="For a preview: whom it would reach"),
+        201: Answer(model=CorrectionOut, says="Whom it reached, or would reach once confirmed"),
+    },
+    errors=("not_found", "already_done"),
+    example=examples.CORRECTION,
+)
+@router.post("/v1/corrections")
+async def void_or_correct(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    asked: Annotated[AskedCorrection, Depends(Body(AskedCorrection))],
+    preview: Annotated[str, Query(pattern="^(true|false)$")] = "false",
+    key: IdempotencyKey = None,
+) -> Response:
+    """201, or 200 for a preview."""
+    if preview == "true":
+        return await _previewed(request, bank, caller, key, asked)
+
+    def part(conn: Connection) -> standing.Correction:
+        return standing.propose(
+            conn,
+            kind=asked.kind,
+            subject_id=asked.subject,
+            act=asked.act,
+            said=asked.values,
+            reason=asked.reason,
+            evidence_sha256=asked.evidence_sha256,
+            person_id=caller.id,
+            now=bank.now(),
+        )
+
+    how = await reply(request, caller, key, partial(_corrected, status=201))
+    return sent(await pep.correct(bank, caller, part, reply=how))
+
+
+async def _previewed(
+    request: Request, bank: Bank, caller: Caller, key: str | None, asked: AskedCorrection
+) -> Response:
+    def look(conn: Connection) -> standing.Reach:
+        standing.verify(conn, asked.kind, asked.subject, asked.act, asked.values)
+        return standing.touched(conn, asked.kind, asked.subject)
+
+    def show(found: standing.Reach) -> Rendered:
+        return rendered(
+            CorrectionOut(
+                id=None,
+                kind=asked.kind,
+                subject=asked.subject,
+                act=asked.act,
+                values=asked.values,
+                before={},
+                reason=asked.reason,
+                evidence_sha256=asked.evidence_sha256,
+                proposed_by=None,
+                proposed_at=None,
+                confirmed_by=None,
+                applied_at=None,
+                leaf_index=None,
+                reach=reach(found),
+            )
+        )
+
+    about: dict[str, str] = {asked.kind: asked.subject}
+    return await _recorded(
+        request, bank, caller, key, "correction.previewed", look, lambda _: about, show
+    )
+
+
+@operation(
+    summary="Confirm a correction",
+    purpose="The second person's word: from here on the fact is as corrected, and all that rests on it is "
+    "decided again.",
+    answers={200: Answer(model=CorrectionOut, says="Whom it reached")},
+    errors=("not_found", "same_person", "already_done"),
+    fill={"correction_id": "{proposed_correction}"},
+)
+@router.post("/v1/corrections/{correction_id}:confirm")
+async def confirm_correction(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    correction_id: str,
+    key: IdempotencyKey = None,
+) -> Response:
+    """The correction, confirmed."""
+
+    def part(conn: Connection) -> standing.Correction:
+        return standing.confirm(conn, correction_id, person_id=caller.id, now=bank.now())
+
+    how = await reply(request, caller, key, _corrected)
+    return sent(await pep.correct(bank, caller, part, reply=how))
+
+
+@operation(
+    summary="One correction",
+    purpose="What the second person reads before confirming, with whom it would reach if confirmed now.",
+    answers={200: Answer(model=CorrectionOut, says="The correction")},
+    errors=("not_found",),
+    fill={"correction_id": "{proposed_correction}"},
+)
+@router.get("/v1/corrections/{correction_id}")
+def read_correction(bank: OpenBank, _: Reading, correction_id: str) -> Response:
+    """The correction as it stands; what rests on the fact today."""
+    with bank.database.read() as conn:
+        made = standing.read(conn, correction_id)
+        found = standing.touched(conn, made.kind, made.subject_id)
+    return answered(correction(made, found, None))
+
+
+def _corrected(done: pep.Corrected, status: int = 200) -> Rendered:
+    return rendered(correction(done.correction, done.reach, done.leaf_index), status)
 
 
 # --- determinations -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from gateway.api.reads import ReleaseRow
 from gateway.api.schemas.parts import Words
 from gateway.api.schemas.registry import (
     ControlOut,
+    CorrectionOut,
     DeterminationOut,
     EdgeOut,
     FormerNameOut,
@@ -20,6 +21,10 @@ from gateway.api.schemas.registry import (
     PaperOut,
     PartyOut,
     QuotaOut,
+    ReachedCaseOut,
+    ReachedGrantOut,
+    ReachedReceiverOut,
+    ReachOut,
 )
 from gateway.api.schemas.researcher import GrantOut, ReleaseOut, RequestOut
 from gateway.effects import Released
@@ -31,6 +36,7 @@ from gateway.registry.ownership import Ownership
 from gateway.registry.papers import Paper
 from gateway.registry.requests import Request
 from gateway.release.grants import Grant
+from gateway.standing import Correction, Reach
 
 
 def request(row: Request) -> RequestOut:
@@ -127,6 +133,57 @@ def paper(row: Paper) -> PaperOut:
         checked_at=row.checked_at,
         voided_at=row.voided_at,
         void_reason=row.void_reason,
+    )
+
+
+def reach(found: Reach) -> ReachOut:
+    """Whom a change reaches, with counts."""
+    return ReachOut(
+        cases=[
+            ReachedCaseOut(
+                case=one.case_id,
+                request=one.request_id,
+                party=one.party_id,
+                state=one.state,
+                decision=one.decision_id,
+                outcome=one.outcome,
+            )
+            for one in found.cases
+        ],
+        grants=[
+            ReachedGrantOut(
+                grant=one.grant_id,
+                request=one.request_id,
+                party=one.party_id,
+                state=one.state,
+                decision=one.decision_id,
+                outcome=one.outcome,
+                removed=one.removed,
+            )
+            for one in found.grants
+        ],
+        receivers=[ReachedReceiverOut(release=r, party=p) for r, p in found.receivers],
+        counts=found.counts,
+    )
+
+
+def correction(row: Correction, found: Reach, leaf_index: int | None) -> CorrectionOut:
+    """A voiding or correction, with whom it reaches."""
+    return CorrectionOut(
+        id=row.id,
+        kind=row.kind,
+        subject=row.subject_id,
+        act=row.act,
+        values=dict(row.said),
+        before=dict(row.before),
+        reason=row.reason,
+        evidence_sha256=row.evidence_sha256,
+        proposed_by=row.proposed_by,
+        proposed_at=row.proposed_at,
+        confirmed_by=row.confirmed_by,
+        applied_at=row.applied_at,
+        leaf_index=leaf_index,
+        reach=reach(found),
     )
 
 

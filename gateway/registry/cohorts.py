@@ -70,6 +70,7 @@ class Reduced:
     strata: tuple[Stratum, ...]
     profiles: Mapping[ProfileId, Profile]
     donor_groups: tuple[DonorGroup, ...]
+    rests_on: frozenset[tuple[str, str]] = frozenset()  # forms and collections, as (kind, id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,4 +286,5 @@ def _counted(
             DonorGroup(strata=where, people=people, already=before)
             for (where, before), people in sorted(groups.items())
         ),
+        rests_on=frozenset(reader.rests_on),
     )

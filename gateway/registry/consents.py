@@ -59,6 +59,7 @@ class Meaning:
     profile: Profile
     form_id: str
     form_from: date
+    form_void: bool
 
 
 def register_form(  # noqa: PLR0913 - one row of the register, field by field
@@ -234,7 +235,13 @@ def meanings(conn: Connection, profile_ids: Iterable[str]) -> dict[str, Meaning]
     Profiles that say the same share one `ProfileId`, a digest of what they say.
     """
     rows = conn.execute(
-        sa.select(_PROFILE.c.id, _PROFILE.c.form_id, _PROFILE.c.ticks, _FORM.c.valid_from)
+        sa.select(
+            _PROFILE.c.id,
+            _PROFILE.c.form_id,
+            _PROFILE.c.ticks,
+            _FORM.c.valid_from,
+            _FORM.c.voided_at,
+        )
         .join(_FORM, _FORM.c.id == _PROFILE.c.form_id)
         .where(_PROFILE.c.id.in_(sorted(set(profile_ids))))
     ).all()
@@ -251,6 +258,7 @@ def meanings(conn: Connection, profile_ids: Iterable[str]) -> dict[str, Meaning]
             profile=_read(texts.get(row.form_id), tuple(row.ticks)),
             form_id=row.form_id,
             form_from=row.valid_from,
+            form_void=row.voided_at is not None,
         )
         for row in rows
     }

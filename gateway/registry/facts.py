@@ -74,6 +74,7 @@ class Gathered:
     group_id: str
     papers: Mapping[str, str]
     parties: Mapping[str, str]  # role → party id
+    rests_on: frozenset[tuple[str, str]]  # (kind, id) of every shared fact, read or passed over
 
 
 def gather(
@@ -156,6 +157,14 @@ def gather(
         group_id=group,
         papers={kind: paper.id for kind, paper in chosen.items() if paper is not None},
         parties=named,
+        rests_on=frozenset(
+            {
+                ("project", project.id),
+                *(("party", id_) for id_ in ownership.parties),
+                *(("paper", paper.id) for paper in counting),
+                *reduced.rests_on,
+            }
+        ),
     )
 
 

@@ -66,6 +66,8 @@ class Ownership:
     def facts(self, role: str, party_id: str) -> dict[str, Value]:
         """The facts of one party in one role, `<role>.…`; what is not known is left out."""
         party = self.parties[party_id]
+        if party.voided_at is not None:  # there is somebody, and nobody knows who
+            return {f"{role}.present": True}
         known: dict[str, Value | None] = {
             "present": True,
             "country": party.country,
@@ -187,6 +189,8 @@ class Ownership:
     def _standing(self, party_id: str) -> Bounds | None:
         """How far a holder counts as foreign for being who it is; None: by who holds it in turn."""
         party, determined = self.parties[party_id], self.determined.get(party_id)
+        if party.voided_at is not None:
+            return _UNDETERMINED
         if determined is not None:
             return _DOMESTIC if determined else _FOREIGN
         if party.country == "CN":

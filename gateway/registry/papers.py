@@ -151,9 +151,7 @@ def record(conn: Connection, draft: PaperDraft, *, person_id: str, now: datetime
     Raises `ProblemError` `invalid_request` naming each wrong field, `not_found` for the holder,
     project or collection.
     """
-    wrong = [FieldError(pointer=f"/{name}", detail=detail) for name, detail in _mistakes(draft)]
-    if wrong:
-        raise ProblemError("invalid_request", wrong[0].detail, errors=tuple(wrong))
+    verify(draft)
     for table, subject in (
         ("party", draft.holder_id),
         ("project", draft.project_id),
@@ -169,6 +167,15 @@ def record(conn: Connection, draft: PaperDraft, *, person_id: str, now: datetime
         conn.execute(sa.insert(_QUOTA), quotas)
     bump(conn)
     return read(conn, paper_id)
+
+
+def verify(draft: PaperDraft, under: str = "") -> None:
+    """Raise `ProblemError` `invalid_request` for a paper that cannot be, naming each wrong field."""
+    wrong = [
+        FieldError(pointer=f"{under}/{name}", detail=detail) for name, detail in _mistakes(draft)
+    ]
+    if wrong:
+        raise ProblemError("invalid_request", wrong[0].detail, errors=tuple(wrong))
 
 
 def check(conn: Connection, paper_id: str, *, person_id: str, now: datetime) -> Paper:

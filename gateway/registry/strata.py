@@ -155,7 +155,14 @@ class Reader:
         self._regions = {id_: row.special_region for id_, row in collections.items()}
         signed = conn.execute(sa.select(_CONSENT).where(_CONSENT.c.id.in_(consent_ids))).all()
         meanings = consents.meanings(conn, {row.profile_id for row in signed})
-        self._consents = {row.id: self._agreed(row, meanings[row.profile_id]) for row in signed}
+        #: The shared facts that the holdings' strata rest on, as (kind, id).
+        self.rests_on = {("form", meaning.form_id) for meaning in meanings.values()}
+        # What was signed on a form that is void is no consent: as if there were none.
+        self._consents = {
+            row.id: self._agreed(row, meanings[row.profile_id])
+            for row in signed
+            if not meanings[row.profile_id].form_void
+        }
         people = conn.execute(sa.select(_DONOR).where(_DONOR.c.id.in_(donors)))
         self._donors = {row.id: self._person(row) for row in people}
         self._withdrawals: dict[str, list[Row[Any]]] = defaultdict(list)
@@ -201,7 +208,10 @@ class Reader:
         collection_id, kind, class_, data_class, cells, nucleic_acid, derived, *rest = of_item
         abroad, legacy, chinese, linked = rest
         collection = self._collections[collection_id]
+        self.rests_on.add(("collection", collection_id))
         lawful = self._found.get(("collection", collection_id, "source_lawful"))
+        if collection.voided_at is not None:  # whatever its source was, it is this one no longer
+            lawful = False
         return (
             kind,
             class_,

@@ -35,6 +35,7 @@ from gateway.review.dossier import (
     list_cases,
     open_case,
     open_case_of,
+    open_states,
     seal,
 )
 from gateway.review.workflow import (
@@ -66,6 +67,7 @@ __all__ = [
     "list_cases",
     "open_case",
     "open_case_of",
+    "open_states",
     "record",
 ]
 

@@ -304,10 +304,14 @@ def list_cases(
 
 def open_case_of(conn: Connection, request_id: str) -> str | None:
     """The id of the request's open case, if there is one."""
-    ended = [state.id for state in shipped().states.values() if not state.is_open]
     return conn.execute(
-        sa.select(CASE.c.id).where(CASE.c.request_id == request_id, CASE.c.state.not_in(ended))
+        sa.select(CASE.c.id).where(CASE.c.request_id == request_id, CASE.c.state.in_(open_states()))
     ).scalar_one_or_none()
+
+
+def open_states() -> list[str]:
+    """The states from which a case can still move."""
+    return [state.id for state in shipped().states.values() if state.is_open]
 
 
 def seal(case_id: str, n: int, event: str, data: Mapping[str, Any], before: str) -> str:

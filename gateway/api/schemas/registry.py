@@ -126,6 +126,84 @@ class AskedVoid(Asked):
     reason: Reason
 
 
+class AskedCorrection(Asked):
+    """A shared fact is wrong: voided by one person, or said anew by two."""
+
+    kind: Literal["paper", "form", "collection", "party"]
+    subject: Id
+    act: Literal["void", "correct"]
+    values: dict[str, Any] = Field(
+        default={}, description="with `correct`, and only then: what is right, by name"
+    )
+    reason: Reason
+    evidence_sha256: Sha256
+
+
+class ReachedCaseOut(Shape):
+    """An open case that rests on the fact; `outcome` of the new decision, null if none was made."""
+
+    case: str
+    request: str
+    party: str
+    state: str
+    decision: str
+    outcome: str | None
+
+
+class ReachedGrantOut(Shape):
+    """A live grant that rests on the fact: where it stands now, and how many items it lost.
+
+    `outcome` is the new decision's, null if none was made.
+    """
+
+    grant: str
+    request: str
+    party: str
+    state: str
+    decision: str
+    outcome: str | None
+    removed: int
+
+
+class ReachedReceiverOut(Shape):
+    """Who already received something that rests on the fact and must be told."""
+
+    release: str
+    party: str
+
+
+class ReachOut(Shape):
+    """Whom a change reached, or would reach, with counts."""
+
+    cases: list[ReachedCaseOut]
+    grants: list[ReachedGrantOut]
+    receivers: list[ReachedReceiverOut]
+    counts: dict[str, int] = Field(examples=[{"cases": 1, "grants": 2, "receivers": 0}])
+
+
+class CorrectionOut(Shape):
+    """A voiding or correction as it stands, with whom it reached or, until it counts, would reach.
+
+    A preview has no `id`, `leaf_index`, `proposed_by` and `proposed_at`.
+    """
+
+    object: Literal["correction"] = "correction"
+    id: str | None
+    kind: str
+    subject: str
+    act: str
+    values: dict[str, Any]
+    before: dict[str, Any]
+    reason: str
+    evidence_sha256: str
+    proposed_by: str | None
+    proposed_at: Instant | None
+    confirmed_by: str | None
+    applied_at: Instant | None
+    leaf_index: int | None
+    reach: ReachOut
+
+
 class AskedDetermination(Asked):
     """An officers' finding, as the first of two proposes it."""
 

@@ -190,5 +190,7 @@ def _story(door: Door, bank: Bank, cast: Cast) -> None:
     made["proposed_determination"] = good(finding, 201)["id"]
     mapping = door.post("/v1/forms/frm_acb/mappings", json=examples.MAPPING, as_=cast.second)
     made["proposed_mapping"] = good(mapping, 201)["id"]
+    correction = door.post("/v1/corrections", json=examples.CORRECTION, as_=cast.second)
+    made["proposed_correction"] = good(correction, 201)["id"]
     export = door.post("/v1/audit/exports", as_=cast.sessions["regulator.one"])
     made["export"] = good(export, 201)["id"]
