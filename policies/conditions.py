@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from policies.strict import Data, Path
-from policies.vocabulary import Fact, FactType, Lookup, fraction, is_value_of
+from policies.vocabulary import ACT, Fact, FactType, Lookup, fraction, is_value_of
 
 #: Told of each mistake: the path in the file, then the sentence in English and Chinese.
 Report = Callable[[Path, str, str], None]
@@ -26,18 +26,25 @@ class Condition:
     """A compiled condition.
 
     `holds` gives True, False or None (unknown); `missing` the unknown facts that made it None, and
-    only those; `reads` every fact it may look at; `total` says that it can never be None.
+    only those; `reads` every fact it may look at; `total` says that it can never be None; `acts` are
+    the acts under which alone it can be other than False, None if that hangs on more than the act;
+    `data` is what stands in the file, for the outermost condition.
     """
 
     holds: Callable[[Lookup], bool | None]
     missing: Callable[[Lookup], frozenset[str]]
     reads: frozenset[str]
     total: bool
+    acts: frozenset[str] | None = None
+    data: Data = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Operator:
-    """One leaf operator: the types of its left side, whether its right side is many, its test."""
+    """One leaf operator: the types of its left side, whether its right side is many, its test.
+
+    The test takes the right side first, so that every one is a function of `operator` itself.
+    """
 
     types: frozenset[FactType]
     many: bool
@@ -69,14 +76,12 @@ _SETS = frozenset({FactType.SET})
 
 _OPERATORS: Mapping[str, _Operator] = {
     "is": _Operator(types=_SCALARS, many=False, test=operator.eq),
-    "in": _Operator(
-        types=_SCALARS - {FactType.BOOL}, many=True, test=lambda left, right: left in right
-    ),
-    "at_least": _Operator(types=_ORDERED, many=False, test=operator.ge),
-    "at_most": _Operator(types=_ORDERED, many=False, test=operator.le),
-    "before": _Operator(types=_DATES, many=False, test=operator.lt),
-    "after": _Operator(types=_DATES, many=False, test=operator.gt),
-    "within": _Operator(types=_SETS, many=True, test=operator.le),
+    "in": _Operator(types=_SCALARS - {FactType.BOOL}, many=True, test=operator.contains),
+    "at_least": _Operator(types=_ORDERED, many=False, test=operator.le),
+    "at_most": _Operator(types=_ORDERED, many=False, test=operator.ge),
+    "before": _Operator(types=_DATES, many=False, test=operator.gt),
+    "after": _Operator(types=_DATES, many=False, test=operator.lt),
+    "within": _Operator(types=_SETS, many=True, test=operator.ge),
 }
 _IN_SETS = frozenset({FactType.TEXT, FactType.SET})  # sets hold texts
 _LEAVES = frozenset({*_OPERATORS, "known"})
@@ -84,7 +89,8 @@ _LEAVES = frozenset({*_OPERATORS, "known"})
 
 def parse(data: Data, facts: Mapping[str, Fact], path: Path, report: Report) -> Condition | None:
     """Compile one condition as it stands in a file; None after reporting everything wrong in it."""
-    return _parse(data, _Place(facts=facts, path=path, report=report))
+    found = _parse(data, _Place(facts=facts, path=path, report=report))
+    return None if found is None else replace(found, data=data)
 
 
 def _parse(data: Data, place: _Place) -> Condition | None:
@@ -118,6 +124,7 @@ def _several(parts: Sequence[Data], place: _Place, *, deciding: bool) -> Conditi
     if len(inner) < len(parts):
         return None
     tests = tuple(condition.holds for condition in inner)
+    acts = [condition.acts for condition in inner if condition.acts is not None]
 
     def holds(look: Lookup) -> bool | None:
         otherwise: bool | None = not deciding
@@ -138,7 +145,16 @@ def _several(parts: Sequence[Data], place: _Place, *, deciding: bool) -> Conditi
         missing=missing,
         reads=frozenset[str]().union(*(condition.reads for condition in inner)),
         total=all(condition.total for condition in inner),
+        acts=_acts_of_any(acts, len(inner)) if deciding else _acts_of_all(acts),
     )
+
+
+def _acts_of_all(acts: Sequence[frozenset[str]]) -> frozenset[str] | None:
+    return acts[0].intersection(*acts) if acts else None
+
+
+def _acts_of_any(acts: Sequence[frozenset[str]], parts: int) -> frozenset[str] | None:
+    return frozenset[str]().union(*acts) if len(acts) == parts else None
 
 
 def _negated(inner: Condition) -> Condition:
@@ -199,17 +215,46 @@ def _against_literal(fact: Fact, sign: str, right: Data, place: _Place) -> Condi
     shares = fact.type is FactType.FRACTION
     values = [fraction(str(member)) if shares else member for member in members]
     literal: Any = frozenset(values) if kind.many else values[0]
-    name, test = fact.name, kind.test
+    return _comparison(
+        _tested(fact, kind.test, literal),
+        (fact.name,),
+        _acts_of(fact, kind.test, literal, place.facts),
+    )
+
+
+def _tested(
+    fact: Fact, test: Callable[[Any, Any], bool], right: Any
+) -> Callable[[Lookup], bool | None]:
+    """Most leaves ask whether something is true; it is asked without comparing."""
+    name = fact.name
+    if right is True:
+        return lambda look: look(name)  # type: ignore[return-value]  # its type was checked
 
     def holds(look: Lookup) -> bool | None:
         left = look(name)
-        return None if left is None else test(left, literal)
+        return None if left is None else test(right, left)
 
     def holds_share(look: Lookup) -> bool | None:
         left = look(name)
-        return None if left is None else test(fraction(str(left)), literal)
+        return None if left is None else test(right, fraction(str(left)))
 
-    return _comparison(holds_share if shares else holds, (name,))
+    return holds_share if fact.type is FactType.FRACTION else holds
+
+
+def _acts_of(
+    fact: Fact, test: Callable[[Any, Any], bool], right: Any, facts: Mapping[str, Fact]
+) -> frozenset[str] | None:
+    """The acts under which a leaf can hold, if it speaks of the act or of what follows from it alone."""
+    act = facts.get(ACT)
+    if act is None or act.values is None:
+        return None
+    if fact is act:
+        return frozenset(one for one in act.values if test(right, one))
+    derived = fact.derived
+    if derived is None or derived.inputs != (ACT,) or not derived.trusted:
+        return None
+    said = {one: derived.function({ACT: one}.get) for one in act.values}
+    return frozenset(one for one, left in said.items() if left is None or test(right, left))
 
 
 def _against_fact(fact: Fact, sign: str, other: str, place: _Place) -> Condition | None:
@@ -230,17 +275,22 @@ def _against_fact(fact: Fact, sign: str, other: str, place: _Place) -> Condition
         left, right = look(name), look(other)
         if left is None or right is None:
             return None
-        return test(fraction(str(left)), fraction(str(right))) if shares else test(left, right)
+        return test(fraction(str(right)), fraction(str(left))) if shares else test(right, left)
 
     return _comparison(holds, (name, other))
 
 
-def _comparison(holds: Callable[[Lookup], bool | None], names: tuple[str, ...]) -> Condition:
+def _comparison(
+    holds: Callable[[Lookup], bool | None],
+    names: tuple[str, ...],
+    acts: frozenset[str] | None = None,
+) -> Condition:
     return Condition(
         holds=holds,
         missing=lambda look: frozenset(name for name in names if look(name) is None),
         reads=frozenset(names),
         total=False,
+        acts=acts,
     )
 
 

@@ -13,6 +13,7 @@ from calendar import monthrange
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 
 from policies.consent import Duty
 from policies.decision import Citation, Effect, Finding, Obligation, Owner, Result
@@ -47,7 +48,7 @@ _CONSENT = (
 class Weights:
     """The weight of each verdict in one hearing."""
 
-    def __init__(self, hearing: Hearing, verdicts: Collection[Verdict]) -> None:
+    def __init__(self, hearing: Hearing, verdicts: Iterable[Verdict]) -> None:
         self._hearing = hearing
         self._blockers = {v.rule.id for v in verdicts if v.blocks}
         self._selected = hearing.census.people(hearing.selected)
@@ -64,38 +65,48 @@ class Weights:
     def finding(self, verdict: Verdict) -> Finding:
         """The verdict with its weight, citation and texts."""
         rule, strata = verdict.rule, verdict.strata
-        touched = alone = 0
-        if verdict.result in _SPEAKING:
-            touched = self.touched(strata) if strata else self._selected
+        touched = self.touched(strata) if strata else self._selected
+        alone = 0
         if verdict.blocks:
             alone = self._selected if self._blockers == {rule.id} else 0
         elif verdict.takes_out:
             alone = self.alone_out(rule.id)
-        return Finding(
-            rule=rule.id,
-            no=rule.no,
-            pack=rule.pack,
-            edition=rule.edition,
-            effect=rule.acts_as,
-            result=verdict.result,
-            says=rule.says,
-            fix=rule.fix,
-            cite=rule.cite,
-            confidence=rule.confidence,
-            owner=rule.owner,
-            paper=rule.paper,
-            strata=strata,
-            touched=touched,
-            alone=alone,
-            missing=tuple(sorted(verdict.missing)),
-            reasons=self._reasons(rule, strata),
-        )
+        reasons: tuple[str, ...] = ()
+        # Why consents do not cover the purpose, for a rule that asks whether they do.
+        if strata and "consent.covers" in rule.reads:
+            reasons = _consent_reasons(self._hearing, strata)
+        return _finding(rule, verdict.result, strata, touched, alone, verdict.missing, reasons)
 
-    def _reasons(self, rule: Rule, strata: Collection[StratumId]) -> tuple[str, ...]:
-        """Why consents do not cover the purpose, for a rule that asks whether they do."""
-        if "consent.covers" not in rule.reads:
-            return ()
-        return _consent_reasons(self._hearing, strata)
+
+@lru_cache(maxsize=8192)  # most say again what they said of the request before
+def _finding(
+    rule: Rule,
+    result: Result,
+    strata: tuple[StratumId, ...],
+    touched: int,
+    alone: int,
+    missing: frozenset[str],
+    reasons: tuple[str, ...],
+) -> Finding:
+    return Finding(
+        rule=rule.id,
+        no=rule.no,
+        pack=rule.pack,
+        edition=rule.edition,
+        effect=rule.acts_as,
+        result=result,
+        says=rule.says,
+        fix=rule.fix,
+        cite=rule.cite,
+        confidence=rule.confidence,
+        owner=rule.owner,
+        paper=rule.paper,
+        strata=strata,
+        touched=touched,
+        alone=alone,
+        missing=tuple(sorted(missing)),
+        reasons=reasons,
+    )
 
 
 def _consent_reasons(hearing: Hearing, strata: Collection[StratumId]) -> tuple[str, ...]:

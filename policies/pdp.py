@@ -36,7 +36,7 @@ from policies.findings import (
     nothing_asked,
 )
 from policies.hearing import Grounds, Hearing, Verdict
-from policies.request import PolicyError, Question
+from policies.request import PolicyError, Question, StratumId
 from policies.rules import Law
 from policies.vocabulary import Source, Vocabulary
 
@@ -123,17 +123,19 @@ def _decide(hearing: Hearing) -> Decision:
     # 2
     grounds = {one: hearing.grounds(one) for one in hearing.selected}
     # 3
+    blocking = [verdict for verdict in verdicts if verdict.blocks]
+    holding = {one.rule.acts_as for one in blocking if one.result is Result.HOLDS}
     standing = Standing(
-        prohibited=asked_nothing or out_altogether or _any_holds(verdicts, Effect.DENY),
-        unknown=_unknown(verdicts, hearing.vocabulary),
-        referred=_any_holds(verdicts, Effect.REFER),
-        lacking=_any_holds(verdicts, Effect.REQUIRE),
+        prohibited=asked_nothing or out_altogether or Effect.DENY in holding,
+        unknown=_unknown(blocking, hearing.vocabulary),
+        referred=Effect.REFER in holding,
+        lacking=Effect.REQUIRE in holding,
         grounded=_grounded(list(grounds.values())),
     )
     outcome = combine(standing)
     # 4
     weights = Weights(hearing, verdicts)
-    findings = [weights.finding(verdict) for verdict in verdicts]
+    findings = [*hearing.silent(verdicts), *map(weights.finding, verdicts)]
     if asked_nothing:
         findings.append(nothing_asked())
     elif not standing.prohibited and outcome is not Outcome.HOLD:
@@ -177,15 +179,8 @@ def _decide(hearing: Hearing) -> Decision:
             assert_never(outcome)
 
 
-def _any_holds(verdicts: tuple[Verdict, ...], effect: Effect) -> bool:
-    return any(
-        verdict.blocks and verdict.rule.acts_as is effect and verdict.result is Result.HOLDS
-        for verdict in verdicts
-    )
-
-
-def _unknown(verdicts: tuple[Verdict, ...], vocabulary: Vocabulary) -> Unknown:
-    open_verdicts = [v for v in verdicts if v.blocks and v.result is Result.UNKNOWN]
+def _unknown(blocking: list[Verdict], vocabulary: Vocabulary) -> Unknown:
+    open_verdicts = [verdict for verdict in blocking if verdict.result is Result.UNKNOWN]
     if not open_verdicts:
         return Unknown.NOTHING
     missing = frozenset[str]().union(*(verdict.missing for verdict in open_verdicts))
@@ -203,16 +198,20 @@ def _grounded(grounds: list[Grounds]) -> bool | None:
 
 
 def _selection(hearing: Hearing, weights: Weights) -> Selection:
+    out: dict[str, list[StratumId]] = {}
+    for one, rules in hearing.excluders.items():
+        for rule_id in rules:
+            out.setdefault(rule_id, []).append(one)
     excluded = [
         Exclusion(
             rule=rule.id,
             no=rule.no,
-            strata=strata,
-            touched=weights.touched(strata),
+            strata=tuple(out[rule.id]),
+            touched=weights.touched(out[rule.id]),
             alone=weights.alone_out(rule.id),
         )
-        for rule in hearing.law.stratum
-        if (strata := tuple(o for o, rules in hearing.excluders.items() if rule.id in rules))
+        for rule in (hearing.law.stratum if out else ())
+        if rule.id in out
     ]
     return Selection(
         asked=hearing.census.count(tuple(hearing.scopes)),

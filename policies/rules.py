@@ -9,12 +9,14 @@ ends them.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from policies.conditions import Condition
-from policies.decision import Citation, Effect, Owner, Result
+from policies.decision import Citation, Effect, Finding, Owner, Result
+from policies.request import Value
 from policies.vocabulary import Level, Lookup, Vocabulary
 
 #: Of how rules are evaluated and combined; raised with any change that can change a decision.
@@ -31,12 +33,25 @@ class Attached:
     says: Mapping[str, str] | None = None  # the rule's own sentence where it has none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_CERTAIN = {True: Result.HOLDS, False: Result.DOES_NOT_HOLD, None: Result.UNKNOWN}
+_OPEN = {True: Result.UNKNOWN, False: Result.DOES_NOT_HOLD, None: Result.UNKNOWN}
+#: What a rule says, by whether it applies and whether it holds, three-valued.
+_RESULTS: Mapping[bool | None, Mapping[bool | None, Result]] = {
+    True: _CERTAIN,
+    None: _OPEN,
+    False: dict.fromkeys(_OPEN, Result.NOT_APPLICABLE),
+}
+#: The same for a tentative permit: if it holds, that is only UNKNOWN.
+_TENTATIVE = {**_RESULTS, True: _OPEN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
     """One provision as it stands in one edition. `pack` and `edition` say which.
 
     `level` is request or stratum; `covers` (permits only) holds `material.domestic` and the like;
-    `confirmed` says that low-confidence content was checked by somebody (checked.yaml).
+    `confirmed` says that low-confidence content was checked by somebody (checked.yaml). Rules are the
+    same only if they are one object.
     """
 
     id: str
@@ -58,13 +73,31 @@ class Rule:
     obligation: Attached | None = None
     quote: str | None = None
     ask: Mapping[str, str] | None = None
-    acts_as: Effect = field(
-        init=False
-    )  # its effect, but a tentative prohibition only asks a person
+    # its effect, but a tentative prohibition only asks a person
+    acts_as: Effect = field(init=False)
+    results: Mapping[bool | None, Mapping[bool | None, Result]] = field(init=False, repr=False)
+    silence: Finding = field(init=False, repr=False)  # what is told of it where it does not hold
 
     def __post_init__(self) -> None:
         asks = self.effect is Effect.DENY and self.is_tentative
         object.__setattr__(self, "acts_as", Effect.REFER if asks else self.effect)
+        waits = self.effect is Effect.PERMIT and self.is_tentative
+        object.__setattr__(self, "results", _TENTATIVE if waits else _RESULTS)
+        silence = Finding(
+            rule=self.id,
+            no=self.no,
+            pack=self.pack,
+            edition=self.edition,
+            effect=self.acts_as,
+            result=Result.DOES_NOT_HOLD,
+            says=self.says,
+            fix=self.fix,
+            cite=self.cite,
+            confidence=self.confidence,
+            owner=self.owner,
+            paper=self.paper,
+        )
+        object.__setattr__(self, "silence", silence)
 
     @property
     def is_tentative(self) -> bool:
@@ -79,16 +112,7 @@ class Rule:
     def result(self, look: Lookup) -> Result:
         """What the rule says of these facts. A tentative permit that holds is only UNKNOWN."""
         gate = True if self.applies is None else self.applies.holds(look)
-        if gate is False:
-            return Result.NOT_APPLICABLE
-        truth = self.when.holds(look)
-        if truth is False:
-            return Result.DOES_NOT_HOLD
-        if truth is None or gate is None:
-            return Result.UNKNOWN
-        if self.effect is Effect.PERMIT and self.is_tentative:
-            return Result.UNKNOWN
-        return Result.HOLDS
+        return self.results[gate][None if gate is False else self.when.holds(look)]
 
     def missing(self, look: Lookup) -> frozenset[str]:
         """The unknown facts behind an UNKNOWN result; none for a tentative permit that holds."""
@@ -112,25 +136,111 @@ class Edition:
     ends: tuple[str, ...] = ()
 
 
+class Gates:
+    """Rules of one kind, those that apply under the same condition together.
+
+    Owns a cache by act: rules that cannot apply under an act are not asked under it at all.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = tuple(rules)
+        self._under: dict[Value | None, _Gates] = {}
+
+    def said(self, act: Value | None, look: Lookup) -> dict[str, Result]:
+        """What each rule that applies says, by its id, where `act` is asked for (None: unknown)."""
+        gates = self._under.get(act)
+        if gates is None:
+            gates = self._under[act] = self._made(act)
+        said: dict[str, Result] = {}
+        for applies, rules in gates:
+            gate = True if applies is None else applies(look)
+            if gate is not False:
+                for rule_id, results, holds in rules:
+                    said[rule_id] = results[gate][holds(look)]
+        return said
+
+    def _made(self, act: Value | None) -> _Gates:
+        gates: dict[str, tuple[Condition | None, list[Rule]]] = {}
+        for rule in self._rules:
+            acts = rule.applies.acts if rule.applies else None
+            if act is None or acts is None or act in acts:
+                written = repr(rule.applies.data) if rule.applies else ""
+                gates.setdefault(written, (rule.applies, []))[1].append(rule)
+        return tuple(
+            (
+                applies.holds if applies else None,
+                tuple((rule.id, rule.results, rule.when.holds) for rule in rules),
+            )
+            for applies, rules in gates.values()
+        )
+
+
+_Holds = Callable[[Lookup], bool | None]
+_Gates = tuple[
+    tuple[
+        _Holds | None,
+        tuple[tuple[str, Mapping[bool | None, Mapping[bool | None, Result]], _Holds], ...],
+    ],
+    ...,
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawInForce:
-    """The law of one day: its rules, also by level, sorted by pack, number, id; and all digests."""
+    """The law of one day: its rules, also by level, sorted by pack, number, id; and all digests.
+
+    `permits` are the permits by what they cover; `excluding` the prohibitions that take strata out; `gates`
+    the rules by what they look at: the request alone, the request with its selection, a stratum.
+    `heard` is the hearing's own.
+    """
 
     rules: tuple[Rule, ...]
+    vocabulary: Vocabulary
+    digests: Mapping[str, str]
     request: tuple[Rule, ...] = field(init=False)
     stratum: tuple[Rule, ...] = field(init=False)
-    papers: Mapping[str, tuple[Rule, ...]]  # by kind of paper, the rules that look at its last day
-    digests: Mapping[str, str]
+    places: Mapping[str, int] = field(init=False)  # of each rule among the rules, by its id
+    permits: Mapping[str, tuple[Rule, ...]] = field(init=False)
+    # by kind of paper, the rules that look at its last day
+    papers: Mapping[str, tuple[Rule, ...]] = field(init=False)
+    excluding: tuple[str, ...] = field(init=False)
+    gates: Mapping[Level, Gates] = field(init=False)
+    heard: dict[Hashable, Any] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         rules = tuple(sorted(self.rules, key=lambda rule: (rule.pack, rule.no, rule.id)))
-        object.__setattr__(self, "rules", rules)
-        for level in (Level.REQUEST, Level.STRATUM):
-            object.__setattr__(self, level, tuple(r for r in rules if r.level is level))
+        by_kind: dict[Level, list[Rule]] = {level: [] for level in Level}
+        permits: dict[str, list[Rule]] = {}
+        papers: dict[str, list[Rule]] = {}
+        for rule in rules:
+            read = self.vocabulary.base_facts(rule.reads)
+            levels = {self.vocabulary.facts[name].level for name in read}
+            selects = rule.level is Level.REQUEST and Level.SELECTION in levels
+            by_kind[Level.SELECTION if selects else rule.level].append(rule)
+            for tag in rule.covers:
+                permits.setdefault(tag, []).append(rule)
+            for name in read:
+                if name.startswith("paper.") and name.endswith(".valid_to"):
+                    papers.setdefault(name.split(".")[1], []).append(rule)
+        found = {
+            "rules": rules,
+            "request": tuple(r for r in rules if r.level is Level.REQUEST),
+            "stratum": tuple(r for r in rules if r.level is Level.STRATUM),
+            "places": {rule.id: place for place, rule in enumerate(rules)},
+            "permits": {tag: tuple(each) for tag, each in permits.items()},
+            "papers": {kind: tuple(each) for kind, each in papers.items()},
+            "excluding": tuple(
+                rule.id for rule in by_kind[Level.STRATUM] if rule.acts_as is Effect.DENY
+            ),
+            "gates": {level: Gates(each) for level, each in by_kind.items()},
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     def rule(self, rule_id: str) -> Rule | None:
         """The rule of that id, if it is in force."""
-        return next((rule for rule in self.rules if rule.id == rule_id), None)
+        place = self.places.get(rule_id)
+        return None if place is None else self.rules[place]
 
 
 class Law:
@@ -161,15 +271,4 @@ class Law:
             for ended in edition.ends:
                 del rules[ended]
             digests[f"packs/{edition.file}"] = edition.digest
-        return LawInForce(
-            rules=tuple(rules.values()), papers=self._papers(rules.values()), digests=digests
-        )
-
-    def _papers(self, rules: Iterable[Rule]) -> dict[str, tuple[Rule, ...]]:
-        found: dict[str, tuple[Rule, ...]] = {}
-        for rule in rules:
-            for name in self.vocabulary.base_facts(rule.reads):
-                if name.startswith("paper.") and name.endswith(".valid_to"):
-                    kind = name.split(".")[1]
-                    found[kind] = (*found.get(kind, ()), rule)
-        return found
+        return LawInForce(rules=tuple(rules.values()), vocabulary=self.vocabulary, digests=digests)

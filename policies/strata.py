@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from policies.consent import Profile
 from policies.decision import Count
 from policies.request import Facts, PolicyError, Question, Stratum, StratumId, Value
-from policies.vocabulary import Level, Lookup, Vocabulary, is_value_of
-
-#: Facts the PDP sets itself; a question that gave them would be answering for the law.
-SET_BY_PDP = frozenset({"as_of", "consent.covers"})
-_SET_BY_PDP_UNDER = ("selection.", "profile.", "purpose.")
+from policies.vocabulary import Level, Lookup, Vocabulary, is_set_by_pdp, is_value_of
 
 #: 实施细则第三十七条（三）: exome and genome sequencing information, "外显子组测序、基因组测序".
 GENOME_CLASSES = frozenset({"genome", "exome"})
@@ -25,9 +21,8 @@ GENOME_CLASSES = frozenset({"genome", "exome"})
 OTHER_SEQUENCE_CLASSES = frozenset({"panel", "transcriptome", "epigenome", "ctDNA"})
 
 
-def verify_question(question: Question, vocabulary: Vocabulary) -> None:
-    """Refuse, with PolicyError, a question that no decision could rest on."""
-    _verify_facts(question.facts, Level.REQUEST, vocabulary)
+def verify_strata(question: Question) -> None:
+    """Refuse, with PolicyError, strata and donors that do not add up."""
     ids = [stratum.id for stratum in question.strata]
     if len(set(ids)) < len(ids):
         raise PolicyError("a stratum is named twice")
@@ -41,7 +36,6 @@ def verify_question(question: Question, vocabulary: Vocabulary) -> None:
                 raise PolicyError(f"a donor group names the unknown stratum `{stratum_id}`")
             people[stratum_id] += group.people
     for stratum in question.strata:
-        _verify_facts(stratum.facts, Level.STRATUM, vocabulary)
         _verify_counts(stratum.items, stratum.units, stratum.people)
         if stratum.profile not in question.profiles:
             raise PolicyError(f"stratum `{stratum.id}` has the unknown profile `{stratum.profile}`")
@@ -49,13 +43,15 @@ def verify_question(question: Question, vocabulary: Vocabulary) -> None:
             raise PolicyError(f"the donor groups of stratum `{stratum.id}` do not add up")
 
 
-def _verify_facts(facts: Facts, level: Level, vocabulary: Vocabulary) -> None:
+def verify_facts(facts: Facts, level: Level, vocabulary: Vocabulary) -> None:
+    """Refuse, with PolicyError, facts that nobody can give of a request or a stratum."""
+    given = vocabulary.given[level]
     for name, value in facts.items():
-        fact = vocabulary.facts.get(name)
-        if fact is None or fact.level is not level or fact.derived is not None:
+        fact = given.get(name)
+        if fact is None:
+            if name in vocabulary.facts and is_set_by_pdp(name):
+                raise PolicyError(f"`{name}` is found by the PDP and cannot be given")
             raise PolicyError(f"`{name}` is not a fact that can be given of a {level}")
-        if name in SET_BY_PDP or name.startswith(_SET_BY_PDP_UNDER):
-            raise PolicyError(f"`{name}` is found by the PDP and cannot be given")
         if not is_value_of(value, fact):
             raise PolicyError(f"`{value!r}` is no {fact.type} that `{name}` can be")
 

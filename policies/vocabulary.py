@@ -8,7 +8,7 @@ per scope; one whose legal content is of low confidence is UNKNOWN until somebod
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -65,6 +65,13 @@ _PYTHON: Mapping[FactType, type] = {
     FactType.SET: frozenset,
     FactType.FRACTION: str,
 }
+#: The fact that says what is asked for. Most rules are of some acts only.
+ACT = "request.action"
+
+#: Facts the PDP sets itself; a question that gave them would be answering for the law.
+_SET_BY_PDP = frozenset({"as_of", "consent.covers"})
+_SET_BY_PDP_UNDER = ("selection.", "profile.", "purpose.")
+
 _FRACTION = re.compile(
     r"(0|[1-9][0-9]{0,17})/([1-9][0-9]{0,17})\Z"
 )  # 10^18 outdoes any share capital
@@ -91,22 +98,39 @@ class Fact:
     values: frozenset[str] | None = None
     source: Source | None = None
     derived: Derived | None = None
+    python: object = field(init=False)  # the Python type of its values
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "python", _PYTHON[self.type])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """All facts by name. `derived` holds the derived ones again, by level."""
+    """All facts by name; again, by level, those that are `derived` and those a question may give.
+
+    `resting_on` names, for each fact, the derived ones that may read it, however far up.
+    """
 
     version: str
     facts: Mapping[str, Fact]
     derived: Mapping[Level, Mapping[str, Fact]] = field(init=False)
+    given: Mapping[Level, Mapping[str, Fact]] = field(init=False)
+    resting_on: Mapping[str, frozenset[str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        by_level: dict[Level, dict[str, Fact]] = {level: {} for level in Level}
+        derived: dict[Level, dict[str, Fact]] = {level: {} for level in Level}
+        given: dict[Level, dict[str, Fact]] = {level: {} for level in Level}
+        resting: dict[str, set[str]] = {name: set() for name in self.facts}
         for name, fact in self.facts.items():
             if fact.derived is not None:
-                by_level[fact.level][name] = fact
-        object.__setattr__(self, "derived", by_level)
+                derived[fact.level][name] = fact
+                for read in self.base_facts(fact.derived.inputs):
+                    resting[read].add(name)
+            elif not is_set_by_pdp(name):
+                given[fact.level][name] = fact
+        object.__setattr__(self, "derived", derived)
+        object.__setattr__(self, "given", given)
+        object.__setattr__(self, "resting_on", {n: frozenset(on) for n, on in resting.items()})
 
     def base_facts(self, names: Iterable[str]) -> frozenset[str]:
         """`names`, and every fact that the derived ones among them may read, however far down."""
@@ -119,6 +143,11 @@ class Vocabulary:
                 derived = self.facts[name].derived
                 waiting.extend(derived.inputs if derived else ())
         return frozenset(found)
+
+
+def is_set_by_pdp(name: str) -> bool:
+    """Whether the PDP itself says what a fact is."""
+    return name in _SET_BY_PDP or name.startswith(_SET_BY_PDP_UNDER)
 
 
 def fraction(text: str) -> Fraction:
@@ -137,25 +166,26 @@ def _parsed(text: str) -> Fraction | None:
 
 def is_value_of(value: object, fact: Fact) -> bool:
     """Whether `value` has the fact's type and stands in its closed list. `True` is not an integer."""
-    if type(value) is not _PYTHON[fact.type]:
+    if type(value) is not fact.python:
         return False
     if isinstance(value, frozenset):
         if not all(type(member) is str for member in value):
             return False
         return fact.values is None or value <= fact.values
-    if fact.type is FactType.FRACTION and isinstance(value, str):
-        return _parsed(value) is not None
-    return fact.values is None or value in fact.values
+    if fact.values is not None:
+        return value in fact.values
+    return fact.type is not FactType.FRACTION or _parsed(str(value)) is not None
 
 
-class Scope:
+class Scope(dict[str, Value | None]):
     """The facts of one request, stratum or selection: what was given, then what is derived.
 
-    `parent` answers for the request that a stratum or selection stands in. Owns its memo; a scope
-    serves one decision in one thread.
+    A dict of what is known so far, so that a fact that was had before costs no more than a look-up; a
+    rule is given its `look`. `parent` answers for the request that a stratum or selection stands in.
+    What it holds follows from what was given, so it may serve many decisions.
     """
 
-    __slots__ = ("_derived", "_known", "_parent", "_roots")
+    __slots__ = ("_derived", "_parent", "_roots")
 
     def __init__(
         self,
@@ -163,25 +193,40 @@ class Scope:
         derived: Mapping[str, Fact],
         parent: Scope | None = None,
     ) -> None:
-        self._known = dict(given)
+        super().__init__(given)
         self._derived = derived
         self._parent = parent
         self._roots: dict[str, frozenset[str]] = {}
 
+    @property
+    def look(self) -> Lookup:
+        """The value of a fact by its name, or None when it is unknown."""
+        return self.__getitem__
+
     def __call__(self, name: str) -> Value | None:
-        """The value of a fact, or None when it is unknown."""
-        known = self._known
-        if name in known:
-            return known[name]
+        """The same, where speed is no matter."""
+        return self[name]
+
+    def __missing__(self, name: str) -> Value | None:
         fact = self._derived.get(name)
         if fact is not None:
-            value = _derive(fact, self)
+            value = _derive(fact, self.__getitem__)
         elif self._parent is not None:
-            value = self._parent(name)
+            value = self._parent[name]
         else:
             value = None
-        known[name] = value
+        self[name] = value
         return value
+
+    def changed(
+        self, given: Mapping[str, Value], stale: Collection[str], parent: Scope | None = None
+    ) -> Scope:
+        """The same facts but for `given` and the derived facts `stale`, which are had anew."""
+        scope = Scope(self, self._derived, parent)
+        for name in stale:
+            scope.pop(name, None)
+        scope.update(given)
+        return scope
 
     def roots(self, names: Iterable[str]) -> frozenset[str]:
         """The facts somebody would have to supply so that the unknown facts `names` become known.
@@ -209,7 +254,7 @@ class Scope:
         absent: list[str] = []
 
         def asking(name: str) -> Value | None:
-            value = self(name)
+            value = self[name]
             if value is None:
                 absent.append(name)
             return value

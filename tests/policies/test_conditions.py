@@ -1,5 +1,6 @@
 """Conditions: Kleene's tables, each operator at its edge, and what is refused when a pack is loaded."""
 
+from dataclasses import replace
 from datetime import date
 from itertools import product
 
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 
 from policies.conditions import parse
 from policies.request import PolicyError
-from policies.vocabulary import Fact, FactType, Level, fraction, is_value_of
+from policies.vocabulary import (
+    ACT,
+    Derived,
+    Fact,
+    FactType,
+    Level,
+    Scope,
+    fraction,
+    is_value_of,
+)
 
 SAYS = {"zh": "事实", "en": "fact"}
 
@@ -500,3 +510,73 @@ def test_what_is_decided_stays_decided_whatever_more_is_known(data, facts):
     assert (condition.missing(facts.get) == frozenset()) is (
         verdict is not None
     ) or verdict is not None
+
+
+# ---- the acts under which a condition can be other than False ------------------------------------
+
+
+def _goes(look):
+    act = look(ACT)
+    return None if act is None else act in {"go", "run"}
+
+
+ACTS = {
+    ACT: fact(ACT, FactType.TEXT, frozenset({"go", "run", "stay"})),
+    "a": FACTS["a"],
+    "goes": replace(
+        FACTS["a"],
+        name="goes",
+        derived=Derived(function=_goes, inputs=(ACT,), cite="-", trusted=True),
+    ),
+    "rumoured": replace(
+        FACTS["a"],
+        name="rumoured",
+        derived=Derived(function=_goes, inputs=(ACT,), cite="-", trusted=False),
+    ),
+    "mixed": replace(
+        FACTS["a"],
+        name="mixed",
+        derived=Derived(function=_goes, inputs=(ACT, "a"), cite="-", trusted=True),
+    ),
+    "odd": replace(
+        FACTS["a"],
+        name="odd",
+        derived=Derived(
+            function=lambda look: None if look(ACT) == "stay" else False,
+            inputs=(ACT,),
+            cite="-",
+            trusted=True,
+        ),
+    ),
+}
+GO, RUN = {"fact": ACT, "is": "go"}, {"fact": ACT, "is": "run"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "acts"),
+    [
+        pytest.param(GO, {"go"}, id="the act is"),
+        pytest.param({"fact": ACT, "in": ["go", "run"]}, {"go", "run"}, id="the act is among"),
+        pytest.param(leaf("goes"), {"go", "run"}, id="a notion of the act alone"),
+        pytest.param({"fact": "goes", "is": False}, {"stay"}, id="the notion is false"),
+        pytest.param(leaf("odd"), {"stay"}, id="unknown is not false"),
+        pytest.param(leaf("rumoured"), None, id="an unconfirmed notion is unknown"),
+        pytest.param(leaf("mixed"), None, id="a notion of more than the act"),
+        pytest.param(leaf("a"), None, id="another fact"),
+        pytest.param({"fact": ACT, "known": True}, None, id="known hangs on no value"),
+        pytest.param({"not": GO}, None, id="not the act"),
+        pytest.param({"all": [GO, leaf("a")]}, {"go"}, id="all: any part rules out"),
+        pytest.param({"all": [GO, RUN]}, set(), id="all: two acts at once"),
+        pytest.param({"all": [leaf("a"), leaf("a")]}, None, id="all of other facts"),
+        pytest.param({"any": [GO, RUN]}, {"go", "run"}, id="any: each part names its acts"),
+        pytest.param({"any": [GO, leaf("a")]}, None, id="any: one part hangs on more"),
+    ],
+)
+def test_the_acts_of_a_condition(condition, acts):
+    found = parse(condition, ACTS, (), lambda *_told: None)
+    assert found.acts == acts
+    for act in ("go", "run", "stay"):
+        if acts is not None and act not in acts:
+            for a in TRUTHS:
+                look = Scope({ACT: act, "a": a}, ACTS).look
+                assert found.holds(look) is False

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import date
+from enum import StrEnum
 from itertools import product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies import hearing
 from policies.consent import DuoTerm, Duty, Profile, ProfileId
 from policies.decision import Deny, Effect, Hold, Permit, Refer, Result
 from policies.document import encode
@@ -27,6 +29,13 @@ from tests.policies.small import (
     stratum,
     without,
 )
+
+
+class Act(StrEnum):
+    """The text of an act, but not a text."""
+
+    RELEASE = "release"
+
 
 ONE = (stratum("s1", 10),)
 LICENCE_ENDS = date(2026, 12, 31)
@@ -818,3 +827,69 @@ def test_people_add_up(asked):
     for told in decision.findings:
         assert 0 <= told.alone <= chosen.asked.people
         assert told.touched <= chosen.asked.people
+
+
+# ---- what the law keeps of the questions it heard ------------------------------------------------
+
+
+def anew():
+    """The small law with nothing heard yet."""
+    return Law(small_law().vocabulary, small_law().editions, small_law().digests)
+
+
+def test_a_question_is_answered_alike_whatever_was_heard_before():
+    strata = (stratum("s1", 10), stratum("s2", 3, item(donor__withdrawn=True)))
+    asked = [
+        question(facts, held, as_of=day)
+        for facts in (CLEAR, FOREIGN, REPORTED, without(CLEAR, "request.price"), {})
+        for held in ((), strata[:1], strata, (stratum("s1", 10, profile="ancestry"),))
+        for day in (DAY, date(2024, 6, 2))
+    ]
+    first = [encode(one, decide(one, anew())) for one in asked]
+    law = anew()
+    for order in (asked, asked, asked[::-1]):
+        assert {encode(one, decide(one, law)) for one in order} == set(first)
+    assert [encode(one, decide(one, law)) for one in asked] == first
+
+
+def test_no_more_than_so_many_requests_are_kept(monkeypatch):
+    monkeypatch.setattr(hearing, "KEPT", 2)
+    law = anew()
+    for price in (1, 2, 3, 1):
+        asked = question({**CLEAR, "request.price": price}, ONE)
+        assert encode(asked, decide(asked, law)) == encode(asked, decide(asked, anew()))
+        assert 1 <= len(law.on(DAY).heard) <= 2
+
+
+@pytest.mark.parametrize(
+    ("level", "name", "good", "bad"),
+    [
+        pytest.param("request", "request.forbidden", True, 1, id="one for true"),
+        pytest.param("request", "request.price", 1, True, id="true for one"),
+        pytest.param("request", "request.price", 1, 1.0, id="a float for one"),
+        pytest.param("request", "request.action", "release", Act.RELEASE, id="an enum for a text"),
+        pytest.param("request", "request.price", 1, [1], id="a list, which cannot be hashed"),
+        pytest.param("stratum", "item.exempt", True, 1, id="of a stratum, one for true"),
+        pytest.param("stratum", "item.exempt", True, {}, id="of a stratum, no hash"),
+    ],
+)
+def test_what_equals_a_value_heard_before_is_verified_all_the_same(level, name, good, bad):
+    def asked(value):
+        if level == "request":
+            return question({**CLEAR, name: value}, ONE)
+        return question(CLEAR, (stratum("s1", 10, {**CLEAN, name: value}),))
+
+    law = anew()
+    decide(asked(good), law)
+    with pytest.raises(PolicyError, match="is no"):
+        decide(asked(bad), law)
+
+
+def test_what_the_pdp_says_of_a_stratum_cannot_be_given_even_if_it_was_heard_before():
+    law = anew()
+    decide(question(CLEAR, ONE), law)
+    given = {**CLEAN, "profile.mapped": True, "consent.covers": True}
+    with pytest.raises(PolicyError, match="found by the PDP"):
+        decide(question(CLEAR, (stratum("s1", 10, given),)), law)
+    with pytest.raises(PolicyError, match="found by the PDP"):
+        decide(question({"as_of": DAY, **CLEAR}, ONE), law)

@@ -10,6 +10,7 @@ from policies.decision import Deny, Hold, Permit, Refer, Result
 from policies.packs import check, load
 from policies.pdp import decide
 from policies.request import DonorGroup, Question, Stratum, StratumId
+from policies.vocabulary import Scope
 
 LAW = load()
 TODAY = date(2026, 11, 22)
@@ -596,3 +597,19 @@ def test_earlier_days_are_decided_by_the_law_of_the_day(day):
     )
     assert isinstance(decision, Hold)  # the ethics opinion of 2024 is not yet there
     assert "ethics" in decision.papers
+
+
+@pytest.mark.parametrize("day", sorted({one.in_force for one in LAW.editions}))
+def test_a_rule_that_is_not_asked_under_an_act_would_not_apply(day):
+    """Whatever else is known or not: the rules skipped are those that say nothing anyway."""
+    acts = LAW.vocabulary.facts["request.action"].values
+    derived = {name: fact for name, fact in LAW.vocabulary.facts.items() if fact.derived}
+    skipped = 0
+    for rule in LAW.on(day).rules:
+        only = rule.applies.acts if rule.applies else None
+        for act in acts - (acts if only is None else only):
+            for facts in ({}, HOSPITAL, FOREIGN_UNIVERSITY, {**GENOME, **HOSPITAL}):
+                look = Scope({**facts, "as_of": day, "request.action": act}, derived).look
+                assert rule.result(look) is Result.NOT_APPLICABLE, (rule.id, act)
+                skipped += 1
+    assert skipped > 0
