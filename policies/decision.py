@@ -67,7 +67,7 @@ class Finding:
 
     `strata` names the strata where the result holds (empty for a request-level rule). `touched` is the
     distinct people the rule bites on; `alone` those it alone keeps out (freed if only this is fixed).
-    `missing` names the facts that were unknown.
+    `missing` names the facts that were unknown. `ask` is the rule's question to the officer.
     """
 
     rule: str
@@ -87,6 +87,7 @@ class Finding:
     alone: int = 0
     missing: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()  # consent reason codes behind a consent finding
+    ask: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,7 +208,7 @@ def _decided(decision: Decision) -> dict[str, Json]:
 
 
 #: What a reader finds in the pack of that edition, under the rule's id.
-_IN_THE_PACK = frozenset({"says", "fix", "cite", "confidence", "owner", "paper"})
+_IN_THE_PACK = frozenset({"says", "fix", "cite", "confidence", "owner", "paper", "ask"})
 
 
 def _finding(finding: Finding) -> Json:
@@ -327,6 +327,7 @@ def _finding_from(row: Mapping[str, Json], rules: Mapping[tuple[str, str, str], 
         "confidence": source.confidence if source else {},
         "owner": source.owner if source else Owner.BANK,
         "paper": source.paper if source else None,
+        "ask": source.ask if source else None,
     }
     bare = _as(_BARE, {**row, "says": {}, "fix": {}, "cite": [], "confidence": {}, "owner": "bank"})
     return replace(bare, **texts)

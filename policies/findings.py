@@ -106,6 +106,7 @@ def _finding(
         alone=alone,
         missing=tuple(sorted(missing)),
         reasons=reasons,
+        ask=rule.ask,
     )
 
 

@@ -61,6 +61,7 @@ class Blocker(Shape):
     result: Literal["holds", "unknown"]
     says: Words
     fix: Words
+    ask: Words | None = Field(description="what an officer will ask about it")
     owner: Literal["researcher", "institution", "bank", "government"]
     cite: list[CitationOut]
     content_pending: bool = Field(description="the rule's content is still to be confirmed")

@@ -147,3 +147,16 @@ def test_a_merged_party_is_no_longer_named(door: Door, cast: Cast) -> None:
     listed = good(door.get("/v1/parties?limit=100", as_=cast.officer))["data"]
     (gone,) = [one for one in listed if one["id"] == "pty_cart_jv"]
     assert (gone["merged_into"], gone["merged_on"]) == ("pty_foreign_pharma", "2026-01-01")
+
+
+@pytest.mark.parametrize("action", ["ai_training", "court_order", "relatives_of_deceased"])
+def test_an_act_without_rules_yet_comes_with_the_officers_question(
+    door: Door, cast: Cast, action: str
+) -> None:
+    made = good(door.post("/v1/evaluations", json={"ask": ask(action=action)}, as_=cast.key))
+    assert made["outcome"] == "refer"
+    (asked,) = [one["ask"] for one in made["blockers"] if one["no"] == "INST-05"]
+    assert asked["zh"].endswith("？")
+    assert asked["en"].endswith("?")
+    again = good(door.get(made["links"]["self"], as_=cast.key))
+    assert again["blockers"] == made["blockers"]
