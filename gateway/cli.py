@@ -6,46 +6,37 @@ could not do its work (settings, files, a bank that is being served).
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import httpx
 import typer
 import uvicorn
-from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Connection
 
 from audit import log, verify
-from audit.log import LogError
 from gateway import bank as banks
 from gateway import pep, settings, standing
 from gateway.app import create_app
-from gateway.bank import Bank
+from gateway.cli_law import packs_app
 from gateway.database import Database
-from gateway.errors import ProblemError, SettingsError
+from gateway.errors import SettingsError
 from gateway.identity import api_keys, people
-from gateway.identity.scopes import KEY_SCOPES, Caller, Role
-from gateway.replies import Rendered, Reply
+from gateway.identity.scopes import KEY_SCOPES, Role
 from gateway.reports import exports, reading
-from policies import duos, packs
-from policies.duos import DuosError
-from policies.packs import PackError
+from gateway.terminal import OPERATOR, explained, fail, opened, out, recorded
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of organisations.")
-packs_app = typer.Typer(no_args_is_help=True, help="The rules, as packs.")
 audit_app = typer.Typer(
     no_args_is_help=True, help="Exports of the log: make, verify, replay, report."
 )
@@ -54,12 +45,6 @@ app.add_typer(packs_app, name="packs")
 app.add_typer(audit_app, name="audit")
 duos_app = typer.Typer(no_args_is_help=True, help="Matching as DUOS does it, for comparison.")
 app.add_typer(duos_app, name="duos")
-
-out = Console()
-err = Console(stderr=True)
-
-#: Whoever types at the bank's own machine; the log says so.
-OPERATOR = Caller(kind="person", id="operator", name="operator", party_id="", scopes=frozenset())
 
 
 def main() -> None:
@@ -87,54 +72,6 @@ def options(
     del version_asked
 
 
-def _fail(message: str) -> NoReturn:
-    err.print(f"[red]✗[/red] {message}", highlight=False, soft_wrap=True)
-    raise typer.Exit(2)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Our own errors as one line each, never a traceback."""
-    try:
-        yield
-    except (PackError, DuosError) as error:
-        _fail(str(error))
-    except verify.RefusedError as error:
-        err.print(f"[red]✗[/red] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-    except ProblemError as error:
-        _fail("; ".join([str(error), *(f"{e.pointer}: {e.detail}" for e in error.errors)]))
-    except (SettingsError, LogError, OSError, ValueError) as error:
-        _fail(str(error))
-
-
-@contextmanager
-def _open() -> Iterator[Bank]:
-    with _explained():
-        bank = banks.open_bank(settings.load())
-        try:
-            yield bank
-        finally:
-            bank.database.close()
-
-
-def _record(
-    bank: Bank, kind: str, part: Callable[[Connection], Any], subjects: Mapping[str, str]
-) -> Any:
-    """One administration act through the one door, with its entry in the log."""
-    kept: list[Any] = []
-
-    def keep(result: object) -> Rendered:
-        kept.append(result)
-        return Rendered(status=200, body=b"")
-
-    reply = Reply(client=OPERATOR.id, key=None, route=kind, body_hash="", render=keep)
-    asyncio.run(
-        pep.record_event(bank, OPERATOR, kind, part, subjects=lambda _: subjects, reply=reply)
-    )
-    return kept[0]
-
-
 # --- operator -------------------------------------------------------------------------------------
 
 
@@ -146,7 +83,7 @@ def init(
     admin: Annotated[str, typer.Option(help="login of the first administrator")] = "admin",
 ) -> None:
     """Make a new, empty bank in HGR_DATA_DIR with keys in HGR_KEYS_DIR."""
-    with _explained():
+    with explained():
         bank = banks.create_bank(settings.load(), origin=origin, name_zh=name_zh, name_en=name_en)
         try:
             password = secrets.token_urlsafe(18)
@@ -157,7 +94,7 @@ def init(
                 roles=(Role.ADMINISTRATOR,),
                 password_hash=people.hash_password(password, login=admin),
             )
-            enrolled = _record(
+            enrolled = recorded(
                 bank, "person.created", partial(people.create, bank=bank, new=new), {"by": "init"}
             )
         finally:
@@ -173,7 +110,7 @@ def init(
 @app.command()
 def serve() -> None:
     """Serve the bank until told to stop."""
-    with _open() as bank:
+    with opened() as bank:
         chosen = bank.settings
         out.print(f"{bank.origin} · {chosen.issuer}", highlight=False)
         # The server gives a signal back once it has shut down: by then it must not kill us, for the
@@ -197,7 +134,7 @@ def serve() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database of HGR_DATA_DIR to this version's schema."""
-    with _explained():
+    with explained():
         chosen = settings.load()
         if not chosen.database.exists():
             raise SettingsError(f"there is no bank in `{chosen.data_dir}`; `hgr init` makes one")
@@ -216,7 +153,7 @@ def doctor(
 ) -> None:
     """Check settings, keys, schema, packs, the whole log, and who is there to do the work."""
     if live:
-        with _explained():
+        with explained():
             chosen = settings.load()
         verified = str(chosen.tls_certificate) if chosen.tls_certificate else True
         try:
@@ -226,9 +163,9 @@ def doctor(
                 timeout=3,
             )
         except httpx.HTTPError as error:
-            _fail(f"the gateway does not answer: {error}")
+            fail(f"the gateway does not answer: {error}")
         raise typer.Exit(0 if answer.status_code == httpx.codes.OK else 1)
-    with _open() as bank:
+    with opened() as bank:
         with bank.database.read() as conn:
             log.check(conn, bank.origin)
             size = log.head(conn, bank.origin).size
@@ -314,7 +251,7 @@ def keys_create(
     network: Annotated[list[str] | None, typer.Option(help="CIDR it may come from")] = None,
 ) -> None:
     """Make a key; its text is shown once."""
-    with _open() as bank:
+    with opened() as bank:
         wanted = api_keys.Wanted(
             party_id=party,
             label=label,
@@ -322,7 +259,7 @@ def keys_create(
             expires_at=bank.now() + timedelta(days=days),
             networks=tuple(network or ()),
         )
-        minted = _record(
+        minted = recorded(
             bank,
             "key.created",
             partial(api_keys.mint, bank=bank, wanted=wanted, created_by=OPERATOR.id),
@@ -334,7 +271,7 @@ def keys_create(
 @keys_app.command("list")
 def keys_list(party: Annotated[str, typer.Option(help="organisation")]) -> None:
     """The keys of an organisation."""
-    with _open() as bank, bank.database.read() as conn:
+    with opened() as bank, bank.database.read() as conn:
         table = Table("id", "label", "scopes", "expires", "last used", "revoked")
         for key in api_keys.of_party(conn, party):
             table.add_row(
@@ -354,7 +291,7 @@ def keys_revoke(
     reason: Annotated[str, typer.Option(help="why")],
 ) -> None:
     """End a key now."""
-    with _open() as bank:
+    with opened() as bank:
         part = partial(
             api_keys.revoke,
             key_id=key_id,
@@ -362,30 +299,8 @@ def keys_revoke(
             now=bank.now(),
             forget=lambda _key, _at: None,  # this process serves nobody
         )
-        _record(bank, "key.revoked", part, {"key": key_id})
+        recorded(bank, "key.revoked", part, {"key": key_id})
         out.print(f"[green]✓[/green] 已吊销 · revoked: {key_id}")
-
-
-# --- policy author --------------------------------------------------------------------------------
-
-
-@packs_app.command("check")
-def packs_check() -> None:
-    """Every mistake in the packs and their cases, with file, line and key."""
-    raise typer.Exit(packs.main([]))
-
-
-@duos_app.command("match")
-def duos_match(
-    file: Annotated[Path, typer.Argument(help="JSON list of pairs; docs/duos.md shows one")],
-    algorithm: Annotated[
-        duos.Algorithm, typer.Option(help="v4, v5 as DUOS answers; safe is never less strict")
-    ],
-) -> None:
-    """Match research purposes against data uses: approve, deny or abstain, with reasons, as JSON."""
-    with _explained():
-        answers = duos.match_file(file.read_bytes(), algorithm)
-    sys.stdout.write(json.dumps(answers, ensure_ascii=False, indent=2) + "\n")
 
 
 # --- regulator ------------------------------------------------------------------------------------
@@ -396,9 +311,9 @@ def audit_export(
     file: Annotated[Path, typer.Option(help="where to put the package")] = Path("export.zip"),
 ) -> None:
     """Export the whole log up to a fresh checkpoint (not while the bank is being served)."""
-    with _open() as bank:
+    with opened() as bank:
         made = exports.make(bank, asked_by=OPERATOR.id)
-        _record(bank, "export.made", partial(exports.record, export=made), {"export": made.id})
+        recorded(bank, "export.made", partial(exports.record, export=made), {"export": made.id})
         file.write_bytes(exports.path_of(bank, made).read_bytes())
         out.print(f"[green]✓[/green] {file}  SHA-256 {made.sha256}", soft_wrap=True)
 
@@ -418,7 +333,7 @@ def audit_replay(
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Decide every decision of a package again, with the packs inside it; the bytes must be equal."""
-    with _explained():
+    with explained():
         results = list(reading.replay(package))
     wrong = [r for r in results if not r.same]
     if as_json:
@@ -435,7 +350,7 @@ def audit_replay(
 @audit_app.command("report")
 def audit_report(package: Annotated[Path, typer.Argument(help="the export")]) -> None:
     """What a package says, in plain words."""
-    with _explained():
+    with explained():
         sys.stdout.write(reading.report(package) + "\n")
 
 
@@ -453,7 +368,7 @@ def demo(
     """The main job, start to end, over HTTP against a real server; exits 0 if all came out right."""
     from gateway import demo as story  # noqa: PLC0415 - the demo's world is large; others skip it
 
-    with _explained():
+    with explained():
         code = story.keep_serving(data, out) if keep_serving else story.tell(data, out)
     raise typer.Exit(code)
 

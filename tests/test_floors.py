@@ -40,8 +40,11 @@ FLOORS = {
     "gateway.release": 4,
     "gateway.reports": 4,
     "gateway.api": 4,
+    "gateway.web": 4,
     "gateway.app": 5,
     "gateway.cli": 5,
+    "gateway.cli_law": 5,
+    "gateway.terminal": 5,
     "gateway.demo": 5,
     "gateway.demo_world": 5,
     "openapi": 6,
@@ -166,4 +169,4 @@ def test_the_verifier_runs_with_nothing_installed(tmp_path: Path) -> None:
 def test_modules_stay_few() -> None:
     """A module more is a decision, taken here. Alembic's own entry point is not ours to count."""
     ours = [p for p in PRODUCT if p.name != "__init__.py" and "migrations" not in p.parts]
-    assert len(ours) <= 88
+    assert len(ours) <= 95
