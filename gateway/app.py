@@ -34,6 +34,7 @@ from gateway.api.door import Door
 from gateway.bank import Bank
 from gateway.errors import CommitUnknownError, SettingsError
 from gateway.identity.caller import install, unscoped_routes
+from gateway.web import laws
 
 _log = logging.getLogger("gateway")
 
@@ -50,6 +51,7 @@ ROUTERS = (
     registry.router,
     administrator.router,
     regulator.router,
+    laws.router,
 )
 
 

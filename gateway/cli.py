@@ -6,6 +6,7 @@ could not do its work (settings, files, a bank that is being served).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import signal
@@ -22,16 +23,19 @@ import httpx
 import typer
 import uvicorn
 from rich.table import Table
+from sqlalchemy import Connection
 
 from audit import log, verify
 from gateway import bank as banks
 from gateway import pep, settings, standing
 from gateway.app import create_app
-from gateway.cli_law import packs_app
+from gateway.bank import Bank
+from gateway.cli_law import decide, packs_app
 from gateway.database import Database
 from gateway.errors import SettingsError
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Role
+from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
 from gateway.terminal import OPERATOR, explained, fail, opened, out, recorded
 
@@ -45,6 +49,7 @@ app.add_typer(packs_app, name="packs")
 app.add_typer(audit_app, name="audit")
 duos_app = typer.Typer(no_args_is_help=True, help="Matching as DUOS does it, for comparison.")
 app.add_typer(duos_app, name="duos")
+app.command("decide")(decide)
 
 
 def main() -> None:

@@ -5,12 +5,19 @@ Exit codes are those of every command (gateway/terminal.py); none of these needs
 
 from __future__ import annotations
 
+import json
+import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from policies import packs
+from gateway.bank import SHANGHAI
+from gateway.terminal import explained, fail, out
+from policies import advice, document, pack_pages, packs, pdp, plain, plain_facts, printing
+from policies.decision import Deny
+from policies.rules import Law, Rule
 
 packs_app = typer.Typer(no_args_is_help=True, help="The rules, as packs.")
 
@@ -18,9 +25,242 @@ _PACKS = Annotated[
     Path | None,
     typer.Option("--packs", help="a directory of packs; the shipped ones if not given"),
 ]
+_DAY = Annotated[
+    str, typer.Option("--on", help="a day, YYYY-MM-DD; today in Shanghai if not given")
+]
+_CHECK = Annotated[
+    bool, typer.Option("--check/--write", help="say whether it is current, or write it anew")
+]
+_README = Path("policies/packs/README.md")
+_COVERAGE = Path("docs/law-coverage.md")
 
 
 @packs_app.command("check")
 def packs_check(directory: _PACKS = None) -> None:
     """Every mistake in the packs and their cases, with file, line and key."""
     raise typer.Exit(packs.main([] if directory is None else [str(directory)]))
+
+
+@packs_app.command("show")
+def packs_show(instrument: str, directory: _PACKS = None, on: _DAY = "") -> None:
+    """The rules of one instrument in force on a day, with what they ask, in both languages."""
+    with explained():
+        law, day = packs.load(directory), _day(on)
+        found = {one.name: one for one in pack_pages.instruments(law, day)}
+        if instrument not in found:
+            fail(f"no instrument `{instrument}` on {day}; there are: {', '.join(found)}")
+        one = found[instrument]
+        out.print(
+            f"[bold]{one.name}[/bold] · {one.title['zh']} · {one.title['en']}", soft_wrap=True
+        )
+        for edition in one.editions:
+            out.print(
+                f"  {edition.in_force}  {edition.file}  {edition.digest[:12]}  {edition.link}"
+            )
+        for rule in one.rules:
+            _print_rule(rule, law)
+
+
+def _print_rule(rule: Rule, law: Law) -> None:
+    effect = pack_pages.EFFECTS[rule.effect]
+    tentative = "（内容待核 · content to be confirmed）" if rule.is_tentative else ""
+    out.print(
+        f"\n[bold]{rule.no}[/bold] {rule.id} · {effect['zh']} {effect['en']}{tentative} · {rule.edition}",
+        highlight=False,
+    )
+    for language in ("zh", "en"):
+        out.print(f"  {rule.says[language]}", highlight=False, soft_wrap=True)
+        for key in ("applies", "when"):
+            if key in rule.written:
+                said = printing.in_words(rule.written[key], law.vocabulary, language)
+                out.print(f"    {key}: {said}", highlight=False, soft_wrap=True, markup=False)
+        out.print(
+            f"    {pack_pages.cited(rule, language)}", highlight=False, soft_wrap=True, markup=False
+        )
+
+
+@packs_app.command("diff")
+def packs_diff(a: str, b: str) -> None:
+    """What B changes against A, rule by rule. Each is a directory of packs, or a day of the shipped law.
+
+    Exits 1 if they differ.
+    """
+    with explained():
+        old, new = _rules(a), _rules(b)
+        rows = list(pack_pages.differences(old, new))
+        signs = {"added": "+", "gone": "-", "changed": "~"}
+        for what, rule, fields in rows:
+            where = f"{rule.pack}/{rule.edition}"
+            out.print(
+                f"{signs[what]} {rule.no:9} {rule.id} ({where}) {fields}".rstrip(),
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
+            )
+        out.print(f"{len(rows)} rules differ · {len(rows)} 条规则不同")
+    raise typer.Exit(1 if rows else 0)
+
+
+def _rules(where: str) -> dict[str, Rule]:
+    try:
+        law, day = packs.load(), date.fromisoformat(where)
+    except ValueError:
+        law, day = packs.load(Path(where)), date.max
+    return {rule.id: rule for rule in law.on(day).rules}
+
+
+@packs_app.command("new-rule")
+def packs_new_rule(
+    rule_id: Annotated[str, typer.Argument(help="its id, such as data-leave-encrypted")],
+    number: Annotated[str, typer.Option("--no", help="its number, such as R-INF-08")],
+    effect: Annotated[str, typer.Option(help="deny, refer, require, oblige or permit")] = "refer",
+    level: Annotated[str, typer.Option(help="request or stratum")] = "request",
+) -> None:
+    """A rule and its three cases to paste into an edition and its cases; ‹…› is for you to fill in."""
+    extra = {
+        "deny": "    fix: {zh: ‹如何处理›, en: ‹what to do›}\n",
+        "refer": "    fix: {zh: ‹如何处理›, en: ‹what to do›}\n"
+        "    ask: {zh: ‹问合规人员什么›, en: ‹what the officer is asked›}\n",
+        "require": "    paper: ‹kind of paper›\n    fix: {zh: ‹如何处理›, en: ‹what to do›}\n",
+        "oblige": "    obligation: {id: ‹name-of-the-duty›, months: 1}\n",
+        "permit": "    covers: [information.domestic]\n",
+    }
+    if effect not in extra or level not in {"request", "stratum"}:
+        fail(f"effect is one of {', '.join(extra)}; level is request or stratum")
+    sys.stdout.write(
+        f"""  - id: {rule_id}
+    no: {number}
+    level: {level}
+    effect: {effect}
+    says: {{zh: ‹中文（以此为准）›, en: ‹English›}}
+{extra[effect]}    cite: [{{law: ‹short›, article: "‹n›", zh: ‹《……》第……条›, en: ‹… art. n›}}]
+    confidence: {{content: low, article: low}}
+    owner: bank
+    when: {{fact: ‹a fact of vocabulary.yaml›, is: true}}
+# ---- and into the edition's .cases.yaml
+"""
+    )
+    for name, expect in (
+        ("it holds", "holds"),
+        ("it does not", "does_not_hold"),
+        ("not known", "unknown"),
+    ):
+        sys.stdout.write(
+            f"  - rule: {rule_id}\n    name: {name}\n    as_of: {_day('')}\n"
+            f"    facts: {{‹fact›: ‹value›}}\n    expect: {expect}\n"
+        )
+
+
+@packs_app.command("readme")
+def packs_readme(*, check: _CHECK = True) -> None:
+    """policies/packs/README.md, generated from the packs."""
+    with explained():
+        _keep(_README, pack_pages.readme(packs.load()), check=check)
+
+
+@packs_app.command("coverage")
+def packs_coverage(*, check: _CHECK = True) -> None:
+    """docs/law-coverage.md: every number of the law with its rules, editions, cases, confidence.
+
+    Exits 1 if a number has no rule.
+    """
+    with explained():
+        law = packs.load()
+        _keep(_COVERAGE, pack_pages.coverage(law), check=check)
+        lacking = pack_pages.missing(law)
+        if lacking:
+            out.print(f"[red]✗[/red] no rule for · 缺少规则: {', '.join(lacking)}")
+            raise typer.Exit(1)
+
+
+def _keep(path: Path, text: str, *, check: bool) -> None:
+    if not check:
+        path.write_text(text, "utf-8")
+        out.print(f"[green]✓[/green] {path}")
+    elif not path.is_file() or path.read_text("utf-8") != text:
+        out.print(f"[red]✗[/red] {path} is not what the packs give; write it with --write")
+        raise typer.Exit(1)
+
+
+# --- decide ---------------------------------------------------------------------------------------
+
+
+def decide(
+    facts: Annotated[Path, typer.Argument(help="YAML: names of vocabulary.yaml to values")],
+    on: _DAY = "",
+    directory: Annotated[Path | None, typer.Option("--from", help="a directory of packs")] = None,
+    *,
+    only: Annotated[
+        str,
+        typer.Option(
+            "--packs", help="instruments to use, such as cn-hgr,cn-pipl; all if not given"
+        ),
+    ] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="the decision document, and ways out")
+    ] = False,
+    ways: Annotated[
+        bool, typer.Option("--ways/--no-ways", help="look for what would permit it")
+    ] = True,
+) -> None:
+    """Decide facts written by hand, without a bank; explains in Chinese and English.
+
+    Exits 1 if it is denied.
+    """
+    with explained():
+        law = _only(packs.load(directory), only)
+        question = plain_facts.read(facts.read_bytes(), facts.name, law.vocabulary, on=_day(on))
+        decision = pdp.decide(question, law)
+        found = advice.advise(question, law) if ways else ()
+        if as_json:
+            _write_json(document.encode(question, decision), found)
+        else:
+            texts = plain.answer(decision, law.vocabulary, as_of=question.as_of)
+            for language in ("zh", "en"):
+                out.print(texts[language], highlight=False, soft_wrap=True, markup=False)
+                for number, way in enumerate(found, 1):
+                    out.print(
+                        _way(number, way, language), highlight=False, soft_wrap=True, markup=False
+                    )
+    raise typer.Exit(1 if isinstance(decision, Deny) else 0)
+
+
+def _way(number: int, way: advice.Way, language: str) -> str:
+    outcome = plain.OUTCOMES[way.outcome][language]
+    head = {
+        "zh": f"途径 {number}（经重新判定：{outcome}）",
+        "en": f"Way {number} (decided again: {outcome})",
+    }
+    return "\n".join([head[language], *(f"  - {move.says[language]}" for move in way.moves), ""])
+
+
+def _write_json(body: bytes, found: tuple[advice.Way, ...]) -> None:
+    answer: dict[str, Any] = json.loads(body)
+    answer["ways"] = [
+        {
+            "outcome": way.outcome,
+            "people": way.people,
+            "moves": [{"kind": m.kind, "fact": m.fact, "says": dict(m.says)} for m in way.moves],
+        }
+        for way in found
+    ]
+    sys.stdout.write(json.dumps(answer, ensure_ascii=False, indent=1) + "\n")
+
+
+def _only(law: Law, names: str) -> Law:
+    """The law with the named instruments alone."""
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    unknown = wanted - {edition.pack for edition in law.editions}
+    if unknown:
+        fail(f"no instrument `{', '.join(sorted(unknown))}`")
+    if not wanted:
+        return law
+    kept = [edition for edition in law.editions if edition.pack in wanted]
+    return Law(law.vocabulary, kept, law.digests)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text) if text else datetime.now(UTC).astimezone(SHANGHAI).date()
+    except ValueError:
+        fail(f"`{text}` is no day; write YYYY-MM-DD")

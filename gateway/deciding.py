@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from hashlib import sha256
 from typing import assert_never
@@ -146,6 +146,7 @@ class Answer:
     decision_id: str
     occasion: str  # evaluation | submission | redecision | release
     party_id: str
+    question: Question
     decision: Decision
     document_sha256: str
     leaf_index: int
@@ -157,7 +158,6 @@ class Answer:
     grant_id: str | None = None
     case_id: str | None = None
     difference: tuple[Difference, ...] = ()
-    control: Mapping[str, frozenset[str]] = field(default_factory=dict)  # role → foreign paths
 
 
 def append(
@@ -210,6 +210,7 @@ def record(
         decision_id=decision_id,
         occasion=occasion,
         party_id=prepared.party_id,
+        question=prepared.question,
         decision=decision,
         document_sha256=sha256(body).hexdigest(),
         leaf_index=entry.index,
@@ -218,7 +219,6 @@ def record(
         decided_at=entry.time,
         blind=prepared.blind,
         request=request,
-        control=_control(prepared.question),
     )
     conn.execute(
         sa.insert(_decisions).values(
@@ -271,6 +271,7 @@ def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answ
         decision_id=row.id,
         occasion=row.occasion,
         party_id=row.party_id,
+        question=document.question_from(body),
         decision=document.decision_from(body, bank.law),
         document_sha256=row.document_sha256,
         leaf_index=row.leaf_index,
@@ -279,17 +280,7 @@ def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answ
         decided_at=row.decided_at,
         blind=row.blind,
         request=request,
-        control=_control(document.question_from(body)),
     )
-
-
-def _control(question: Question) -> dict[str, frozenset[str]]:
-    """By role, the foreign holders' paths that were found, where there are any."""
-    return {
-        name.removesuffix(".foreign_paths"): value
-        for name, value in question.facts.items()
-        if name.endswith(".foreign_paths") and isinstance(value, frozenset) and value
-    }
 
 
 def _speaking(decision: Decision) -> tuple[str, ...]:

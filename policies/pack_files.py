@@ -388,6 +388,7 @@ class _Reader:
             obligation=Attached(**row["obligation"]) if "obligation" in row else None,
             quote=row.get("quote"),
             ask=row.get("ask"),
+            written=row,
         )
 
     def condition(self, row: _Row, key: str, level: Level, path: Path) -> Condition | None:

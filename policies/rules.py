@@ -73,6 +73,7 @@ class Rule:
     obligation: Attached | None = None
     quote: str | None = None
     ask: Mapping[str, str] | None = None
+    written: Mapping[str, Any] = field(default_factory=dict)  # as its file has it
     # its effect, but a tentative prohibition only asks a person
     acts_as: Effect = field(init=False)
     results: Mapping[bool | None, Mapping[bool | None, Result]] = field(init=False, repr=False)

@@ -22,13 +22,17 @@ from gateway.api.schemas.researcher import (
     DifferenceOut,
     LogPlace,
     MissingFact,
+    MoveOut,
     ObligationOut,
+    WayOut,
+    WaysOut,
 )
 from gateway.bank import Bank
 from gateway.deciding import Answer
 from gateway.identity.scopes import Caller
 from gateway.registry.ask import pointer_of
 from gateway.registry.ownership import path_in_words
+from policies import advice, pack_pages, plain
 from policies.decision import (
     Count,
     Decision,
@@ -41,6 +45,8 @@ from policies.decision import (
     Refer,
     Result,
 )
+from policies.findings import PACK
+from policies.request import Question
 
 #: Design §5: "rounded to 10, "<20" below 20".
 STEP: Final = 10
@@ -68,6 +74,7 @@ _NOT_AVAILABLE: Final = Blocker(
     freed_if_fixed_alone=None,
     missing=[],
     reasons=[],
+    law=None,
 )
 
 
@@ -117,10 +124,8 @@ def decision(bank: Bank, caller: Caller, answer: Answer) -> DecisionOut:
         grant=answer.grant_id,
         asked=amount(made.selection.asked, exact=exact),
         permitted=amount(made.selection.permitted, exact=exact),
-        control=[
-            ControlPaths(role=cast('Literal["host"]', role), paths=paths(found, {}))
-            for role, found in answer.control.items()
-        ],
+        control=_control(answer.question),
+        text=_text(bank, answer, exact=exact),
         blockers=_blockers(bank, made, exact=exact),
         basis=[_basis(one) for one in made.findings if _is(one, Effect.PERMIT, Result.HOLDS)],
         obligations=[_obligation(one) for one in made.obligations],
@@ -138,6 +143,55 @@ def decision(bank: Bank, caller: Caller, answer: Answer) -> DecisionOut:
             case=_link("cases", answer.case_id) if exact else None,
             grant=_link("grants", answer.grant_id),
         ),
+    )
+
+
+def _control(question: Question) -> list[ControlPaths]:
+    """By role, the foreign holders' paths that were found, where there are any."""
+    return [
+        ControlPaths(
+            role=cast('Literal["host"]', name.removesuffix(".foreign_paths")),
+            paths=paths(value, {}),
+        )
+        for name, value in question.facts.items()
+        if name.endswith(".foreign_paths") and isinstance(value, frozenset) and value
+    ]
+
+
+def _text(bank: Bank, answer: Answer, *, exact: bool) -> Words:
+    """The whole answer in plain words, with the same numbers as the rest of it."""
+    made = answer.decision
+    said = plain.answer(
+        made,
+        bank.law.vocabulary,
+        as_of=answer.as_of,
+        shown=lambda value: number(value, exact=exact).shown,
+        donor_level=exact or made.selection.asked.people >= SMALL,
+    )
+    return Words(zh=said["zh"], en=said["en"])
+
+
+def ways(answer: Answer, found: Iterable[advice.Way], *, exact: bool) -> WaysOut:
+    """The smallest changes that would permit; a researcher sees none that is about holdings or donors."""
+    return WaysOut(
+        decision=answer.decision_id,
+        ways=[
+            WayOut(
+                outcome=cast('Literal["permit"]', way.outcome),
+                people=number(way.people, exact=exact),
+                moves=[
+                    MoveOut(
+                        kind=cast('Literal["paper"]', move.kind),
+                        fact=move.fact,
+                        says=_words(move.says),
+                        pointer=f"/ask{where}" if (where := pointer_of(move.fact)) else None,
+                    )
+                    for move in way.moves
+                ],
+            )
+            for way in found
+            if exact or not any(move.donor_level for move in way.moves)
+        ],
     )
 
 
@@ -187,12 +241,24 @@ def _blocker(bank: Bank, finding: Finding, *, exact: bool) -> Blocker:
         freed_if_fixed_alone=number(finding.alone, exact=exact) if of_donors else None,
         missing=[_missing(bank, name) for name in finding.missing],
         reasons=list(finding.reasons),
+        law=_law(finding),
     )
+
+
+def _law(finding: Finding) -> str | None:
+    """Where the rule is read; what the PDP itself says stands in no pack."""
+    if finding.pack == PACK:
+        return None
+    return pack_pages.address(finding.pack, finding.rule, finding.edition)
 
 
 def _basis(finding: Finding) -> Basis:
     return Basis(
-        rule=finding.rule, no=finding.no, says=_words(finding.says), cite=_citations(finding)
+        rule=finding.rule,
+        no=finding.no,
+        says=_words(finding.says),
+        cite=_citations(finding),
+        law=_law(finding),
     )
 
 

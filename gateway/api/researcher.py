@@ -45,11 +45,13 @@ from gateway.api.schemas.researcher import (
     ProofOut,
     RequestOut,
     SubmittedOut,
+    WaysOut,
 )
 from gateway.identity.caller import Caller, require
 from gateway.registry import requests
 from gateway.release import grants
 from gateway.replies import Rendered
+from policies import advice
 
 router = APIRouter(tags=["researcher"])
 
@@ -293,6 +295,23 @@ def read_decision(bank: OpenBank, caller: Reading, decision_id: str) -> Response
     """The decision as the caller may see it."""
     answer = deciding.read_decision(bank, decision_id, party_id=side(caller))
     return answered(answers.decision(bank, caller, answer))
+
+
+@operation(
+    summary="What would permit it",
+    purpose="The smallest changes (papers, things to say or do, determinations of two officers) under "
+    "which the same question, decided again by the law of its day, would be permitted, or would need "
+    "nothing more than an officer's judgement. Never fewer people.",
+    answers={200: Answer(model=WaysOut, says="The ways, fewest changes first")},
+    errors=("not_found",),
+    fill={"decision_id": "{decision}"},
+)
+@router.get("/v1/decisions/{decision_id}/ways", dependencies=[ACCEPTS_JSON])
+def read_ways(bank: OpenBank, caller: Reading, decision_id: str) -> Response:
+    """The ways, each decided again."""
+    answer = deciding.read_decision(bank, decision_id, party_id=side(caller))
+    found = advice.advise(answer.question, bank.law)
+    return answered(answers.ways(answer, found, exact=answers.is_exact(caller)))
 
 
 @operation(

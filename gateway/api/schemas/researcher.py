@@ -70,6 +70,7 @@ class Blocker(Shape):
     freed_if_fixed_alone: Number | None
     missing: list[MissingFact]
     reasons: list[str] = Field(description="codes of why a consent does not cover the purpose")
+    law: str | None = Field(description="where the rule is read, as of its edition")
 
 
 class Basis(Shape):
@@ -79,6 +80,7 @@ class Basis(Shape):
     no: str
     says: Words
     cite: list[CitationOut]
+    law: str | None = Field(description="where the rule is read, as of its edition")
 
 
 class ObligationOut(Shape):
@@ -151,6 +153,7 @@ class DecisionOut(Shape):
     grant: str | None
     asked: Amount
     permitted: Amount
+    text: Words = Field(description="the whole answer in plain words")
     control: list[ControlPaths]
     blockers: list[Blocker]
     basis: list[Basis]
@@ -160,6 +163,31 @@ class DecisionOut(Shape):
     policy: dict[str, str] = Field(description="digests of packs, vocabulary and term lists")
     log: LogPlace
     links: DecisionLinks
+
+
+class MoveOut(Shape):
+    """One change: a paper to obtain, a field to say or change, or a determination of two officers."""
+
+    kind: Literal["paper", "field", "determination"]
+    fact: str
+    says: Words
+    pointer: str | None = Field(description="where the applicant says it")
+
+
+class WayOut(Shape):
+    """Changes that together were decided again and came out so."""
+
+    outcome: Literal["permit", "refer"]
+    people: Number
+    moves: list[MoveOut]
+
+
+class WaysOut(Shape):
+    """The smallest changes that would permit, fewest first; none may be known."""
+
+    object: Literal["ways"] = "ways"
+    decision: str
+    ways: list[WayOut]
 
 
 class ProofOut(Shape):

@@ -1,0 +1,1 @@
+"""Pages for people: templates in both languages."""

@@ -1,0 +1,133 @@
+"""The policy author's commands as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.cli import app
+
+FACTS = """
+as_of: 2026-11-22
+request.action: release
+request.price_fen: 500
+request.cost_fen: 400
+item.class: material
+consent.covers: true
+people: 30
+"""
+
+
+def hgr(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Path:
+    file = tmp_path / "facts.yaml"
+    file.write_text(FACTS)
+    return file
+
+
+def test_decide_explains_in_both_languages(facts: Path) -> None:
+    made = hgr("decide", str(facts))
+    assert made.exit_code == 1
+    assert "结论：不得提供" in made.output
+    assert "Outcome: denied" in made.output
+    assert "R-GEN-04" in made.output
+
+
+def test_decide_as_json_with_one_instrument_and_a_way(facts: Path) -> None:
+    facts.write_text(
+        "request.action: teaching\nitem.class: material\nconsent.covers: true\npeople: 30\n"
+    )
+    made = hgr("decide", str(facts), "--packs", "institution", "--on", "2026-01-31", "--json")
+    answer = json.loads(made.stdout)
+    assert answer["decision"]["outcome"] == "refer"
+    assert {one["pack"] for one in answer["decision"]["findings"]} <= {"institution", "pdp"}
+    assert answer["ways"] == [] or answer["ways"][0]["outcome"] in {"permit", "refer"}
+    assert made.exit_code == 0
+
+
+def test_decide_shows_a_way(facts: Path) -> None:
+    facts.write_text(
+        "request.action: incident\nitem.class: information\nitem.data_class: aggregate\n"
+        "consent.covers: true\npeople: 30\nrequest.emergency_exemption: true\n"
+    )
+    made = hgr("decide", str(facts), "--packs", "us-28cfr202,cn-criminal-law", "--no-ways")
+    assert made.exit_code in {0, 1}
+    assert "Way 1" not in made.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--on", "tomorrow"], "`tomorrow` is no day"),
+        (["--packs", "cn-hgrr"], "no instrument `cn-hgrr`"),
+        (["--from", "/nowhere"], "cannot be read"),
+    ],
+)
+def test_decide_names_what_is_wrong(facts: Path, arguments: list[str], said: str) -> None:
+    made = hgr("decide", str(facts), *arguments)
+    assert made.exit_code == 2
+    assert said in made.output
+
+
+def test_decide_tells_every_mistake_of_the_file(facts: Path) -> None:
+    facts.write_text("request.acton: release\nrequest.commercial: 1\n")
+    made = hgr("decide", str(facts))
+    assert made.exit_code == 2
+    assert "facts.yaml:1: request.acton: unknown fact" in made.output
+    assert "未知事实" in made.output
+    assert "facts.yaml:2: request.commercial" in made.output
+    facts.write_text("a: [")
+    assert "not YAML" in hgr("decide", str(facts)).output
+
+
+def test_show_a_rule_as_of_a_day() -> None:
+    shown = hgr("packs", "show", "cn-pipl", "--on", "2021-11-01")
+    assert shown.exit_code == 0
+    assert "R-GEN-06" in shown.output
+    assert "R-PIP-06" not in shown.output
+    assert "条号待核" not in shown.output
+    none = hgr("packs", "show", "cn-decree-818", "--on", "2026-04-30")
+    assert none.exit_code == 2
+    assert "no instrument `cn-decree-818` on 2026-04-30" in none.output
+
+
+def test_diff_of_days_and_directories(tmp_path: Path) -> None:
+    same = hgr("packs", "diff", "2026-11-01", "2026-11-02")
+    assert (same.exit_code, "0 rules differ" in same.output) == (0, True)
+    changed = hgr("packs", "diff", "2026-04-30", "2026-05-01")
+    assert changed.exit_code == 1
+    assert "+ R-818-01" in changed.output
+    assert hgr("packs", "diff", "2026-04-30", str(tmp_path)).exit_code == 2
+
+
+def test_a_new_rule_is_a_scaffold_for_every_effect() -> None:
+    for effect in ("deny", "refer", "require", "oblige", "permit"):
+        made = hgr("packs", "new-rule", "my-rule", "--no", "R-XXX-01", "--effect", effect)
+        assert made.exit_code == 0
+        assert f"effect: {effect}" in made.output
+        assert made.output.count("expect:") == 3
+    assert hgr("packs", "new-rule", "r", "--no", "R-XXX-01", "--effect", "allow").exit_code == 2
+
+
+def test_generated_pages_are_checked_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policies/packs").mkdir(parents=True)
+    (tmp_path / "docs").mkdir()
+    for command, file in (
+        ("readme", "policies/packs/README.md"), ("coverage", "docs/law-coverage.md"),
+    ):  # fmt: skip
+        stale = hgr("packs", command, "--check")
+        assert stale.exit_code == 1
+        assert "write it with --write" in stale.output
+        hgr("packs", command, "--write")
+        assert (tmp_path / file).is_file()
+    assert hgr("packs", "readme").exit_code == 0

@@ -1,0 +1,75 @@
+"""What is generated from the packs is current, and tells what is missing and what changed."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from policies import pack_pages, packs
+from policies.rules import Law
+
+LAW = packs.load()
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_generated_pages_are_current() -> None:
+    assert (ROOT / "policies/packs/README.md").read_text("utf-8") == pack_pages.readme(LAW)
+    assert (ROOT / "docs/law-coverage.md").read_text("utf-8") == pack_pages.coverage(LAW)
+
+
+def test_the_list_has_all_numbers_once() -> None:
+    numbers = pack_pages.numbers()
+    assert len(numbers) == len({one.no for one in numbers}) == 95
+    assert {one.tier for one in numbers} == {1, 2}
+
+
+def test_a_number_begins_no_earlier_than_the_list_says() -> None:
+    """A rule of a number stands from the day of the list, or changes one that does."""
+    begins: dict[str, list[date]] = {}
+    for edition in LAW.editions:
+        for rule in edition.rules:
+            begins.setdefault(rule.no, []).append(edition.in_force)
+    late = {
+        one.no: (one.in_force, min(begins[one.no]))
+        for one in pack_pages.numbers()
+        if one.no in begins and one.in_force and min(begins[one.no]) > one.in_force
+    }
+    assert late == {}
+    never = {
+        one.no: one.in_force
+        for one in pack_pages.numbers()
+        if one.no in begins and one.in_force and one.in_force not in begins[one.no]
+    }
+    # Their table dates the Implementing Rules; before them the Regulations said the same more broadly.
+    assert set(never) <= {"R-FOR-06", "R-AUD-03"}
+
+
+def test_a_number_without_a_rule_is_told() -> None:
+    bare = Law(LAW.vocabulary, [e for e in LAW.editions if e.pack != "eu-gdpr"], LAW.digests)
+    assert "R-EU-01" in pack_pages.missing(bare)
+    assert "R-EU-01" in pack_pages.coverage(bare).splitlines()[5]
+
+
+def test_instruments_of_a_day() -> None:
+    early = pack_pages.instruments(LAW, date(2018, 6, 1))
+    assert [one.name for one in early] == ["eu-gdpr"]
+    names = [one.name for one in pack_pages.instruments(LAW, date(2026, 11, 22))]
+    assert names == sorted(names)
+    assert "cn-decree-818" in names
+
+
+def test_differences_are_told_rule_by_rule() -> None:
+    def on(day: date) -> dict:
+        return {rule.id: rule for rule in LAW.on(day).rules}
+
+    before, after = on(date(2023, 6, 30)), on(date(2023, 7, 1))
+    found = {
+        rule.id: (what, fields) for what, rule, fields in pack_pages.differences(before, after)
+    }
+    assert found["kind-within-preservation-licence"] == ("added", "")
+    assert found["information-class-open-before-implementing-rules"] == ("gone", "")
+    what, fields = found["filed-trial-is-a-basis"]
+    assert what == "changed"
+    assert "when" in fields
+    assert "level" not in fields
+    assert not list(pack_pages.differences(after, after))
