@@ -38,6 +38,7 @@ from gateway.identity.scopes import KEY_SCOPES, Role
 from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
 from gateway.terminal import OPERATOR, explained, fail, opened, out, recorded
+from policies import duos
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of organisations.")
@@ -198,7 +199,7 @@ def void(
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Void a shared fact: all that rests on it is decided again (not while the bank is served)."""
-    with _open() as bank:
+    with opened() as bank:
         if preview:
             with bank.database.read() as conn:
                 standing.verify(conn, kind, subject, "void", {})
@@ -306,6 +307,19 @@ def keys_revoke(
         )
         recorded(bank, "key.revoked", part, {"key": key_id})
         out.print(f"[green]✓[/green] 已吊销 · revoked: {key_id}")
+
+
+@duos_app.command("match")
+def duos_match(
+    file: Annotated[Path, typer.Argument(help="JSON list of pairs; docs/duos.md shows one")],
+    algorithm: Annotated[
+        duos.Algorithm, typer.Option(help="v4, v5 as DUOS answers; safe is never less strict")
+    ],
+) -> None:
+    """Match research purposes against data uses: approve, deny or abstain, with reasons, as JSON."""
+    with explained():
+        answers = duos.match_file(file.read_bytes(), algorithm)
+    sys.stdout.write(json.dumps(answers, ensure_ascii=False, indent=2) + "\n")
 
 
 # --- regulator ------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from policies import strict
 from policies.consent import DuoTerm, Profile, ProfileId, Purpose, Research, Term, Told
 from policies.packs import PackError
 from policies.request import DonorGroup, Question, Stratum, StratumId, Value
-from policies.strata import SET_BY_PDP
 from policies.strict import Data, Document, Mistake, Path, StrictError
 from policies.vocabulary import Fact, FactType, Level, Vocabulary, is_value_of
 
@@ -141,8 +140,6 @@ class _Reader:
             return f"`{name}` is derived and cannot be given", "派生事实不能直接给出"
         if fact.level is not level:
             return f"`{name}` is a {fact.level} fact", "层级不符"
-        if name in SET_BY_PDP - {"consent.covers"} or name.startswith("selection."):
-            return f"`{name}` is found by the PDP", "该事实由判定程序给出"
         return None
 
     def _note(self, path: Path, en: str, zh: str) -> None:
