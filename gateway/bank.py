@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,9 +27,11 @@ from gateway import keys as key_files
 from gateway.database import Database
 from gateway.errors import SettingsError
 from gateway.keys import Keys
+from gateway.registry import generations
+from gateway.registry.generations import Laws
 from gateway.settings import Settings
 from gateway.tables import metadata
-from policies import disease, packs
+from policies import disease
 from policies.disease import DiseaseTree
 from policies.rules import Law
 
@@ -50,16 +50,24 @@ def system_clock() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bank:
-    """Everything an act needs. `party_id` is the bank's own party."""
+    """Everything an act needs. `party_id` is the bank's own party.
+
+    Decide by `laws.in_force(conn)`: which packs are in force is a fact of the transaction.
+    """
 
     settings: Settings
     keys: Keys
     database: Database
-    law: Law
+    laws: Laws
     diseases: DiseaseTree
     origin: str
     party_id: str
     clock: Clock = system_clock
+
+    @property
+    def law(self) -> Law:
+        """The law last seen in force: its words, and what is shown beside a decision."""
+        return self.laws.law
 
     def now(self) -> datetime:
         """The instant, aware UTC."""
@@ -83,8 +91,8 @@ def create_bank(
 ) -> Bank:
     """Make a new bank in the folders of `settings` and open it; only ever run once per bank.
 
-    Made are its folders, keys and schema, the bank's own party, an empty log. Nothing that is there is
-    overwritten.
+    Made are its folders, keys and schema, the bank's own party, the shipped packs as its first generation,
+    an empty log. Nothing that is there is overwritten.
 
     `origin` names the log and its key for ever: a domain and path one controls, no spaces, no plus.
     Raises `SettingsError` if a bank or its keys are there already, or the origin is unfit.
@@ -125,6 +133,7 @@ def create_bank(
                 id=1, party_id=party_id, origin=origin, facts_version=1, created_at=now
             )
         )
+        generations.first(conn, by=origin, now=now)
         log.create(conn, origin, now)
 
     try:
@@ -151,11 +160,12 @@ def open_bank(settings: Settings, clock: Clock = system_clock) -> Bank:
             verify_schema(conn)
             row = _whose(conn, settings, keys)
             check_head(conn, row.origin)
+            laws = generations.opened(conn)
         return Bank(
             settings=settings,
             keys=keys,
             database=database,
-            law=_shipped_law(),
+            laws=laws,
             diseases=disease.tree(),
             origin=row.origin,
             party_id=row.party_id,
@@ -210,12 +220,6 @@ def bump(conn: Connection) -> None:
 def facts_version(conn: Connection) -> int:
     """The version of the facts in force in this transaction."""
     return int(conn.execute(sa.select(_BANK.c.facts_version)).scalar_one())
-
-
-@cache
-def _shipped_law() -> Law:
-    """The packs that came with this version, read once: they do not change under a running process."""
-    return packs.load(files("policies") / "packs")
 
 
 def _whose(conn: Connection, settings: Settings, keys: Keys) -> Row[Any]:

@@ -361,7 +361,7 @@ def audit_replay(
         same = len(results) - len(wrong)
         out.print(f"{same}/{len(results)} 项判定重新得出相同字节 · decided again to the same bytes")
         for r in wrong:
-            why = r.failed or ", ".join((*r.differs, *r.digests))
+            why = r.failed or f"{r.first} ({', '.join((*r.differs, *r.digests))})"
             out.print(f"[red]✗[/red] entry {r.index} {r.decision_id}: {why}", soft_wrap=True)
     raise typer.Exit(1 if wrong else 0)
 

@@ -1,6 +1,6 @@
 """One decision: gathered and decided, recorded with its leaf and row, read again.
 
-The rules it keeps: facts may not change under a decision (`current`); a researcher's dry run over few
+The rules it keeps: neither facts nor packs may change under a decision (`current`); a researcher's dry run over few
 donors is decided without anything a donor said or is (`_blind`). Here alone the gateway appends to the
 log. No record, no access: whoever gives effect does so in the transaction that appended. A leaf carries
 opaque ids, rule numbers and digests, donors and samples only as commitments.
@@ -47,7 +47,8 @@ _rests_on = table_of(DecisionRestsOn)
 class Prepared:
     """Gathered and decided, not yet recorded. `only`: the holdings of the grant it is about.
 
-    `dry`: a researcher's dry run. `blind`: decided without donor-level facts.
+    `dry`: a researcher's dry run. `blind`: decided without donor-level facts. `generation`: of the law
+    it was decided by.
     """
 
     ask: Ask
@@ -58,6 +59,7 @@ class Prepared:
     question: Question
     decision: Decision
     blind: bool
+    generation: str
 
 
 async def prepare_outside(
@@ -90,6 +92,7 @@ def prepare(
 
     Raises `ProblemError` where the request names what does not exist.
     """
+    generation, law = bank.laws.in_force(conn)
     gathered = facts.gather(
         conn, bank, ask, party_id, as_of=bank.today(), now=bank.now(), only=only
     )
@@ -104,8 +107,9 @@ def prepare(
         dry=dry,
         gathered=gathered,
         question=question,
-        decision=pdp.decide(question, bank.law),
+        decision=pdp.decide(question, law),
         blind=blind,
+        generation=generation,
     )
 
 
@@ -234,6 +238,7 @@ def record(
             leaf_index=entry.index,
             facts_version=prepared.gathered.facts_version,
             decided_at=entry.time,
+            law_generation_id=prepared.generation,
         )
     )
     if request is not None:  # a dry run has no effect that could be undone
@@ -267,12 +272,15 @@ def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answ
         body = log.document(conn, bytes.fromhex(row.document_sha256))
         leaf = log.leaf(conn, bank.origin, row.leaf_index)
         request = requests.get(conn, row.request_id, party_id=None) if row.request_id else None
+        # Its texts are those of the packs it was made by.
+        generation = row.law_generation_id
+        law = bank.law if generation is None else bank.laws.of(conn, generation)
     return Answer(
         decision_id=row.id,
         occasion=row.occasion,
         party_id=row.party_id,
         question=document.question_from(body),
-        decision=document.decision_from(body, bank.law),
+        decision=document.decision_from(body, law),
         document_sha256=row.document_sha256,
         leaf_index=row.leaf_index,
         leaf_hash=leaf_hash(leaf),

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway import effects, standing
-from gateway.bank import Bank
+from gateway.bank import Bank, bump
 from gateway.deciding import (
     Answer,
     Prepared,
@@ -33,8 +33,9 @@ from gateway.deciding import (
 from gateway.effects import Released
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
-from gateway.registry import consents, requests
+from gateway.registry import consents, generations, requests
 from gateway.registry.ask import Ask
+from gateway.registry.generations import Generation
 from gateway.registry.requests import Request
 from gateway.release import grants
 from gateway.replies import Rendered, Reply, commit, replayed
@@ -387,6 +388,34 @@ async def correct(
         if counts:
             found = standing.reach(conn, bank, caller, found, about)
         return Corrected(correction=made, leaf_index=entry.index, reach=found)
+
+    return await commit(bank, reply, act)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activated:
+    """Packs that decide from here on, and the live grants that were decided again by them."""
+
+    generation: Generation
+    leaf_index: int
+    reach: standing.Reach
+
+
+async def activate_law(bank: Bank, caller: Caller, generation_id: str, *, reply: Reply) -> Rendered:
+    """A second person lets other packs decide; `render` gets `Activated`.
+
+    Every live grant is decided again by them in the same transaction: what no longer stands is
+    suspended, and both decisions stay.
+    """
+
+    def act(conn: Connection) -> Activated:
+        made = generations.activate(conn, generation_id, person_id=caller.id, now=bank.now())
+        bump(conn)
+        about = {"generation": made.id, "digest": made.digest}
+        entry = append(conn, bank, caller, "law.activated", about)
+        found = standing.Reach(grants=standing.active(conn, sa.true()))
+        reached = standing.reach(conn, bank, caller, found, {"generation": made.id})
+        return Activated(generation=made, leaf_index=entry.index, reach=reached)
 
     return await commit(bank, reply, act)
 

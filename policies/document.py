@@ -44,6 +44,7 @@ Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 #: Of this layout; a reader refuses any other.
 VERSION = 1
+MAX_SHOWN = 80  # characters of a value in the first difference
 MAX_INTEGER = 2**53 - 1  # RFC 8785 §3.2.2.3, I-JSON: ±(2^53-1)
 
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -84,6 +85,7 @@ class Replay:
     content: bytes
     differs: tuple[str, ...]
     digests: tuple[str, ...]
+    first: str  # where the first difference is, and what stands there now and then; empty if none
 
     @property
     def same(self) -> bool:
@@ -142,7 +144,48 @@ def replay(content: bytes, law: Law) -> Replay:
         content=again,
         differs=_differing(old, new),
         digests=_differing(old.get("digests"), new["digests"]),
+        first=_first("", old, new),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digests:
+    """What a document says it was decided by, and for which day."""
+
+    as_of: date
+    digests: Mapping[str, str]
+
+
+def digests_from(content: bytes) -> Digests:
+    """The digests of a document; nothing is decided. Raises DocumentError."""
+    stored = _read(content)
+    try:
+        named = _dict(stored["digests"])
+        return Digests(
+            as_of=_as(_DATE, stored["as_of"]), digests={k: str(v) for k, v in named.items()}
+        )
+    except KeyError as error:
+        raise DocumentError(f"the document has no {error}") from error
+
+
+def _first(pointer: str, old: Json, new: Json) -> str:
+    """The first place, by pointer (RFC 6901), in which two documents differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        members = [(key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
+        return next(
+            (_first(f"{pointer}/{key}", *both) for key, *both in members if not _same(*both)), ""
+        )
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return next(
+            (_first(f"{pointer}/{at}", *both) for at, both in pairs if not _same(*both)), ""
+        )
+    return f"{pointer}: {_short(old)} → {_short(new)}" if not _same(old, new) else ""
+
+
+def _short(value: Json) -> str:
+    text = dumps(value).decode()
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _differing(old: Json, new: Json) -> tuple[str, ...]:

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import re
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from zipfile import ZipFile
 
 from policies import derived, disease, duo, rules, strict
 from policies.decision import Result
@@ -78,6 +81,34 @@ def check(
         for edition in law.editions:
             reader.run_cases(edition, law)
     return tuple(sorted(reader.mistakes))
+
+
+def read_all(directory: Traversable) -> dict[str, bytes]:
+    """Every pack file of a directory, by its path in it: what `load` and `check` may look at."""
+    found: dict[str, bytes] = {}
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            inside = read_all(entry)
+            found |= {f"{entry.name}/{path}": content for path, content in inside.items()}
+        elif entry.name.endswith(".yaml"):  # not what an interpreter or an editor left beside
+            found[entry.name] = entry.read_bytes()
+    return dict(sorted(found.items()))
+
+
+def folder_of(files: Mapping[str, bytes]) -> Traversable:
+    """A directory of packs that is nowhere on disk, by path."""
+    held = BytesIO()
+    with ZipFile(held, "w") as package:
+        for path, content in files.items():
+            package.writestr(path, content)
+    return cast("Traversable", zipfile.Path(ZipFile(held)))
+
+
+def is_edition(path: str) -> bool:
+    """Whether a path in a directory of packs is that of an edition; not of cases, not of words."""
+    folder, _, name = path.rpartition("/")
+    parts = _FILE.match(name)
+    return bool(folder) and parts is not None and not parts["cases"]
 
 
 class _Directory:

@@ -12,10 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +25,8 @@ from audit.package import Title, write_package
 from gateway import tables
 from gateway.bank import Bank
 from gateway.errors import ProblemError
-from policies import packs
+from gateway.registry import generations
+from gateway.registry.generations import Generation
 
 EXPORT = tables.table_of(tables.ExportRow)
 
@@ -35,6 +34,8 @@ PAGE = 100  # the most a list gives at once
 TITLE = Title(zh="人类遗传资源保藏库审计包", en="Audit package of a human genetic resource bank")
 #: Where in the package the law lies, and the releases it leans on.
 PACKS = "packs"
+EARLIER = "law/files"
+GENERATIONS = "law/generations.json"
 DIGESTS = "law/digests.json"
 
 
@@ -80,7 +81,7 @@ def make(bank: Bank, *, asked_by: str) -> Export:
                 file,
                 signer=bank.keys.log,
                 title=TITLE,
-                extras=law_files(bank),
+                extras=law_files(bank, conn),
                 note=note,
             )
             file.flush()
@@ -154,25 +155,41 @@ def path_of(bank: Bank, export: Export) -> Path:
     return path
 
 
-def law_files(bank: Bank) -> dict[str, bytes]:
-    """Every file of the packs by its name in the package, and the digests of what they lean on.
+def law_files(bank: Bank, conn: Connection) -> dict[str, bytes]:
+    """Every generation's packs in the package, and the digests of what they lean on.
 
-    The digests name the releases of DUO and the disease tree, and the versions of the derived facts
-    and of the PDP: with another of these a decision may rightly come out another way.
+    Those in force lie under their names; of generations before, each file that has changed since lies
+    under its digest, and a list says which made up which. The digests name the releases of DUO and the
+    disease tree, and the versions of the derived facts and of the PDP: with another of these a decision
+    may rightly come out another way.
     """
-    files = dict(_walk(packs.shipped(), PACKS))
-    digests = dict(bank.law.on(bank.today()).digests)
-    files[DIGESTS] = json.dumps(digests, indent=1, sort_keys=True).encode() + b"\n"
+    active, law = bank.laws.in_force(conn)
+    made = generations.listed(conn, activated=True)
+    held = {one.id: generations.contents(conn, one) for one in made}
+    files = {f"{PACKS}/{path}": content for path, content in held[active].items()}
+    now = set(generations.read(conn, active).files.values())
+    for one in made:
+        for path, content in held[one.id].items():
+            if one.files[path] not in now:
+                files[f"{EARLIER}/{one.files[path]}.yaml"] = content
+    files[GENERATIONS] = _json([_told(one) for one in made])
+    files[DIGESTS] = _json(dict(law.on(bank.today()).digests))
     return files
 
 
-def _walk(folder: Traversable, name: str) -> Iterator[tuple[str, bytes]]:
-    for entry in sorted(folder.iterdir(), key=lambda one: one.name):
-        inside = f"{name}/{entry.name}"
-        if entry.is_dir():
-            yield from _walk(entry, inside)
-        elif entry.name.endswith(".yaml"):  # not what an interpreter or an editor left beside
-            yield inside, entry.read_bytes()
+def _told(made: Generation) -> dict[str, object]:
+    return {
+        "id": made.id,
+        "digest": made.digest,
+        "files": dict(made.files),
+        "proposed_by": made.proposed_by,
+        "activated_by": made.activated_by,
+        "activated_at": None if made.activated_at is None else made.activated_at.isoformat(),
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def _new_file(path: Path) -> BinaryIO:

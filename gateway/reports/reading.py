@@ -15,13 +15,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, cast
 
 from audit.verify import ENTRIES, Container, Folder, Key, Verified, Zip, key_from_vkey
 from audit.verify import verify as verify_package
-from gateway.reports.exports import PACKS
+from gateway.reports.exports import EARLIER, GENERATIONS, PACKS
 from policies import document, packs
 from policies.request import PolicyError
 from policies.rules import Law
@@ -33,9 +34,9 @@ DECISION = "decision"  # the type of the records that carry a decision document
 class Replayed:
     """One decision decided again from its document with the packs inside the package.
 
-    `same`: to the byte. Otherwise `differs` names the parts that came out another way, `digests`
-    what the law, its releases or the code were changed in since; `failed` says why it could not be
-    decided at all.
+    `same`: to the byte. Otherwise `differs` names the parts that came out another way and `first` the
+    first place, `digests` what the law, its releases or the code were changed in since; `failed` says
+    why it could not be decided at all.
     """
 
     index: int  # of the record
@@ -43,6 +44,7 @@ class Replayed:
     decision_id: str
     same: bool
     differs: tuple[str, ...] = ()
+    first: str = ""
     digests: tuple[str, ...] = ()
     failed: str = ""
 
@@ -70,17 +72,19 @@ def verify(package: Path, *, vkey: str | None = None) -> Verified:
 def replay(package: Path, *, vkey: str | None = None) -> Iterator[Replayed]:
     """Verify a package, then decide each of its decisions again, in the order of the log.
 
-    Raises what `verify` raises, and `policies.packs.PackError` if the packs inside do not load.
+    Each by the generation of the packs inside that decided it. Raises what `verify` raises, and
+    `policies.packs.PackError` if the packs inside do not load.
     """
     verify(package, vkey=vkey)
     with _opened(package) as container:
-        law = packs.load(_packs(package))
+        laws = _Laws(package)
         for record in _records(container):
             if record.type != DECISION:
                 continue
             for digest in record.docs:
                 with container.open(f"documents/{digest}.json") as file:
-                    yield _replayed(record, digest, file.read(), law)
+                    content = file.read()
+                yield _replayed(record, digest, content, laws.of(content))
 
 
 def report(package: Path, *, vkey: str | None = None) -> str:
@@ -90,7 +94,7 @@ def report(package: Path, *, vkey: str | None = None) -> str:
     """
     found = verify(package, vkey=vkey)
     with _opened(package) as container:
-        law = packs.load(_packs(package))
+        law = packs.load(_root(package) / PACKS)
         decisions = [record for record in _records(container) if record.type == DECISION]
     outcomes = Counter(record.outcome for record in decisions)
     rules = Counter(rule for record in decisions for rule in record.rules)
@@ -179,6 +183,51 @@ def _line(record: _Record) -> str:
     return f"{where}  {about.get('occasion', '-')}  {record.outcome}  {' '.join(record.rules)}".rstrip()
 
 
+class _Laws:
+    """The laws of a package: the one in force last, and those before it, each loaded when asked for."""
+
+    def __init__(self, package: Path) -> None:
+        root = _root(package)
+        self._loaded = [packs.load(root / PACKS)]
+        self._waiting: list[dict[str, str]] = []
+        self._content: dict[str, bytes] = {}
+        listed = root / GENERATIONS
+        if not listed.is_file():  # of a version that knew one generation only
+            return
+        known = packs.read_all(root / PACKS)
+        earlier = packs.read_all(root / EARLIER) if (root / EARLIER).is_dir() else {}
+        self._content = {
+            sha256(content).hexdigest(): content for content in (*known.values(), *earlier.values())
+        }
+        now = {path: sha256(content).hexdigest() for path, content in known.items()}
+        told: list[dict[str, Any]] = json.loads(listed.read_bytes())
+        self._waiting = [one["files"] for one in told if one["files"] != now]
+
+    def of(self, content: bytes) -> Law:
+        """The law that decided a document; if none of them did, the one most like it."""
+        try:
+            asked = document.digests_from(content)
+        except PolicyError:  # no document: whoever decides it again says so
+            return self._loaded[0]
+        for law in self._all():
+            if self._alike(law, asked) == len(asked.digests):
+                return law
+        return max(self._loaded, key=lambda law: self._alike(law, asked))
+
+    def _all(self) -> Iterator[Law]:
+        yield from self._loaded
+        while self._waiting:
+            files = self._waiting.pop()  # the latest first
+            law = packs.load(packs.folder_of({p: self._content[d] for p, d in files.items()}))
+            self._loaded.append(law)
+            yield law
+
+    @staticmethod
+    def _alike(law: Law, asked: document.Digests) -> int:
+        ours = law.on(asked.as_of).digests
+        return sum(ours.get(name) == digest for name, digest in asked.digests.items())
+
+
 def _replayed(record: _Record, digest: str, content: bytes, law: Law) -> Replayed:
     first = Replayed(
         index=record.index,
@@ -190,8 +239,9 @@ def _replayed(record: _Record, digest: str, content: bytes, law: Law) -> Replaye
         again = document.replay(content, law)
     except PolicyError as error:
         return replace(first, failed=str(error))
-    same = again.content == content
-    return replace(first, same=same, differs=again.differs, digests=again.digests)
+    if again.content == content:
+        return replace(first, same=True)
+    return replace(first, differs=again.differs, first=again.first, digests=again.digests)
 
 
 def _records(container: Container) -> Iterator[_Record]:
@@ -221,11 +271,9 @@ def _opened(package: Path) -> Iterator[Container]:
         container.close()
 
 
-def _packs(package: Path) -> Traversable:
-    """The packs inside, read where they lie: nothing of a package is ever extracted."""
-    if package.is_dir():
-        return package / PACKS
-    return cast("Traversable", zipfile.Path(package, f"{PACKS}/"))
+def _root(package: Path) -> Traversable:
+    """What is inside, read where it lies: nothing of a package is ever extracted."""
+    return package if package.is_dir() else cast("Traversable", zipfile.Path(package))
 
 
 def _key(vkey: str | None) -> Key | None:

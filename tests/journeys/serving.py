@@ -21,6 +21,7 @@ import httpx
 
 from gateway import bank as banks
 from gateway import cli
+from gateway.registry import generations
 from gateway.settings import Settings
 from policies import disease
 from tests.journeys import early_ack
@@ -31,7 +32,7 @@ PATIENCE = 60.0  # seconds a loaded machine may take to start or stop a server
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 # Loaded where this module is imported, the fork server included, and inherited by every fork.
-banks._shipped_law()
+generations.shipped_law()
 disease.tree()
 
 _context = multiprocessing.get_context("forkserver")

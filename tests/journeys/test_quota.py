@@ -27,6 +27,7 @@ from gateway.bank import Bank
 from gateway.deciding import prepare
 from gateway.registry import facts, papers
 from gateway.registry.ask import Ask
+from gateway.registry.generations import Laws
 from gateway.registry.papers import PaperDraft
 from policies import packs
 from tests.gateway.api.cast import mint
@@ -148,7 +149,8 @@ def without_confirmation(folder: Path) -> Path:
 @pytest.fixture
 def eager(bank: Bank, tmp_path: Path) -> Bank:
     """A bank whose permits are granted at once, with all papers the cooperation needs."""
-    eager = replace(bank, law=packs.load(without_confirmation(tmp_path / "packs")))
+    law = packs.load(without_confirmation(tmp_path / "packs"))
+    eager = replace(bank, laws=Laws({bank.laws.current: law}, bank.laws.current))
     with bank.database.read() as conn:
         named = sorted(facts.asked_datasets(conn, bank, ask(ABROAD, of=FOREIGN)))
     for kind in ("prior_report", "backup"):

@@ -98,7 +98,7 @@ def bank(empty_bank: Path, tmp_path: Path, clock: Clock, options: dict[str, Any]
         settings=settings,
         keys=key_files.load(settings.keys_dir),
         database=database,
-        law=None,  # type: ignore[arg-type]  # nothing here decides
+        laws=None,  # type: ignore[arg-type]  # nothing here decides
         diseases=None,  # type: ignore[arg-type]  # as above
         origin="bank.example/hgr",
         party_id=BANK_PARTY,

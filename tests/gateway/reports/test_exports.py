@@ -169,7 +169,8 @@ def test_the_report_counts_what_was_decided(
 
 
 def test_the_law_goes_along(bank: Bank) -> None:
-    files = exports.law_files(bank)
+    with bank.database.read() as conn:
+        files = exports.law_files(bank, conn)
     assert {"packs/checked.yaml", "packs/vocabulary.yaml"} <= set(files)
     digests = json.loads(files[exports.DIGESTS])
     for name, content in files.items():
