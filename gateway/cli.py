@@ -30,11 +30,13 @@ from gateway import bank as banks
 from gateway import pep, settings, standing
 from gateway.app import create_app
 from gateway.bank import Bank
-from gateway.cli_law import decide, packs_app
+from gateway.cli_law import decide, packs_app, tell_differing
 from gateway.database import Database
 from gateway.errors import SettingsError
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Role
+from gateway.registry import generations
+from gateway.registry.generations import Generation
 from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
 from gateway.terminal import OPERATOR, explained, fail, opened, out, recorded
@@ -100,8 +102,12 @@ def init(
                 roles=(Role.ADMINISTRATOR,),
                 password_hash=people.hash_password(password, login=admin),
             )
+            recorded(bank, "law.activated", _in_force, generations.named)
             enrolled = recorded(
-                bank, "person.created", partial(people.create, bank=bank, new=new), {"by": "init"}
+                bank,
+                "person.created",
+                partial(people.create, bank=bank, new=new),
+                lambda _: {"by": "init"},
             )
         finally:
             bank.database.close()
@@ -111,6 +117,10 @@ def init(
     out.print(f"  login    {admin}")
     out.print(f"  password {password}")
     out.print(f"  TOTP     {enrolled.totp_uri}", soft_wrap=True)
+
+
+def _in_force(conn: Connection) -> Generation:
+    return generations.read(conn, generations.active_id(conn))
 
 
 @app.command()
@@ -147,9 +157,21 @@ def migrate() -> None:
         database = Database(chosen.database)
         try:
             banks.migrate(database)
+            adopted = database.write(_adopt)
         finally:
             database.close()
+    if adopted:  # the log names the packs that decide from here on, as for a new bank
+        with opened() as bank:
+            recorded(bank, "law.activated", _in_force, generations.named)
     out.print("[green]✓[/green] 数据库结构已是最新 · the schema is up to date")
+
+
+def _adopt(conn: Connection) -> bool:
+    """A bank from before generations were kept goes on deciding by the packs of this version."""
+    if generations.has_one(conn):
+        return False
+    generations.first(conn, by="migrate", now=banks.system_clock())
+    return True
 
 
 @app.command()
@@ -176,8 +198,10 @@ def doctor(
             log.check(conn, bank.origin)
             size = log.head(conn, bank.origin).size
             roles = list(conn.execute(people.active_roles()).scalars())
+            differing = generations.differing(conn)
         out.print("[green]✓[/green] 设置、密钥、结构、规则包 · settings, keys, schema, packs")
         out.print(f"[green]✓[/green] 日志完整 · the log is whole: {size} entries")
+        tell_differing(differing)
         staffed = {role: sum(role.value in each for each in roles) for role in Role}
         wanted = {Role.OFFICER: 2, Role.ADMINISTRATOR: 1, Role.AUDITOR: 0, Role.REGULATOR: 0}
         short = {role: n for role, n in wanted.items() if staffed[role] < n}
@@ -269,7 +293,7 @@ def keys_create(
             bank,
             "key.created",
             partial(api_keys.mint, bank=bank, wanted=wanted, created_by=OPERATOR.id),
-            {"party": party},
+            lambda _: {"party": party},
         )
         out.print(minted.text, highlight=False, soft_wrap=True)
 
@@ -305,7 +329,7 @@ def keys_revoke(
             now=bank.now(),
             forget=lambda _key, _at: None,  # this process serves nobody
         )
-        recorded(bank, "key.revoked", part, {"key": key_id})
+        recorded(bank, "key.revoked", part, lambda _: {"key": key_id})
         out.print(f"[green]✓[/green] 已吊销 · revoked: {key_id}")
 
 
@@ -332,7 +356,9 @@ def audit_export(
     """Export the whole log up to a fresh checkpoint (not while the bank is being served)."""
     with opened() as bank:
         made = exports.make(bank, asked_by=OPERATOR.id)
-        recorded(bank, "export.made", partial(exports.record, export=made), {"export": made.id})
+        recorded(
+            bank, "export.made", partial(exports.record, export=made), lambda _: {"export": made.id}
+        )
         file.write_bytes(exports.path_of(bank, made).read_bytes())
         out.print(f"[green]✓[/green] {file}  SHA-256 {made.sha256}", soft_wrap=True)
 

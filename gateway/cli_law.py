@@ -5,6 +5,7 @@ Exit codes are those of every command (gateway/terminal.py); none of these needs
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from datetime import UTC, date, datetime
@@ -12,9 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
+from gateway import pep
 from gateway.bank import SHANGHAI
-from gateway.terminal import explained, fail, out
+from gateway.registry import generations
+from gateway.registry.generations import Generation
+from gateway.replies import Rendered, Reply
+from gateway.terminal import explained, fail, opened, out, recorded, signed_in
 from policies import advice, document, pack_pages, packs, pdp, plain, plain_facts, printing
 from policies.decision import Deny
 from policies.rules import Law, Rule
@@ -264,3 +270,75 @@ def _day(text: str) -> date:
         return date.fromisoformat(text) if text else datetime.now(UTC).astimezone(SHANGHAI).date()
     except ValueError:
         fail(f"`{text}` is no day; write YYYY-MM-DD")
+
+
+# --- what the bank decides by -----------------------------------------------------------------------
+
+
+@packs_app.command("propose")
+def packs_propose(
+    directory: Annotated[Path, typer.Argument(help="a whole directory of packs")],
+    *,
+    login: Annotated[str, typer.Option(help="of the first person")],
+    reason: Annotated[str, typer.Option(help="why; it stays with them")],
+) -> None:
+    """The first person's word: these packs are to decide (not while the bank is being served)."""
+    with explained():
+        packs_ = generations.checked(packs.read_all(directory))
+    with opened() as bank, signed_in(bank, login) as caller:
+
+        def propose(conn: Connection) -> Generation:
+            return generations.propose(
+                conn, packs_, reason=reason, person_id=caller.id, now=bank.now()
+            )
+
+        made: Generation = recorded(bank, "law.proposed", propose, generations.named, caller)
+    out.print(
+        f"[green]✓[/green] 已提出，待第二人启用 · proposed, a second person activates: {made.id}"
+    )
+
+
+@packs_app.command("activate")
+def packs_activate(
+    generation: Annotated[str, typer.Argument(help="its id")],
+    *,
+    login: Annotated[str, typer.Option(help="of the second person")],
+) -> None:
+    """The second person's word: from now on they decide (not while the bank is being served)."""
+    kept: list[pep.Activated] = []
+
+    def keep(done: pep.Activated) -> Rendered:
+        kept.append(done)
+        return Rendered(status=200, body=b"")
+
+    with opened() as bank, signed_in(bank, login) as caller:
+        reply = Reply(client=caller.id, key=None, route="activate", body_hash="", render=keep)
+        asyncio.run(pep.activate_law(bank, caller, generation, reply=reply))
+    out.print(f"[green]✓[/green] 已启用 · in force: {generation}")
+    for grant in kept[0].reach.grants:
+        out.print(f"  grant {grant.grant_id} {grant.state} {grant.outcome or ''}", soft_wrap=True)
+
+
+@packs_app.command("generations")
+def packs_generations() -> None:
+    """The packs that were proposed or decided, and the files in which those on disk differ."""
+    with opened() as bank, bank.database.read() as conn:
+        active, made = generations.active_id(conn), generations.listed(conn)
+        differing = generations.differing(conn)
+    for one in made:
+        since = f"{one.activated_at:%Y-%m-%d %H:%M}Z" if one.activated_at else "待启用 · proposed"
+        mark = "[green]*[/green]" if one.id == active else " "
+        who = " · ".join(filter(None, (one.proposed_by, one.activated_by)))
+        out.print(f"{mark} {one.id}  {since}  {who}  {one.reason}", soft_wrap=True, highlight=False)
+    tell_differing(differing)
+
+
+def tell_differing(paths: tuple[str, ...]) -> None:
+    """Say in which files the packs on disk differ from those in force."""
+    if paths:
+        out.print(
+            f"[yellow]![/yellow] 磁盘上的规则包与现行的不同，不据以判定 · the packs on disk differ from those "
+            f"in force and do not decide: {', '.join(paths)}",
+            soft_wrap=True,
+            highlight=False,
+        )

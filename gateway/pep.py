@@ -411,8 +411,7 @@ async def activate_law(bank: Bank, caller: Caller, generation_id: str, *, reply:
     def act(conn: Connection) -> Activated:
         made = generations.activate(conn, generation_id, person_id=caller.id, now=bank.now())
         bump(conn)
-        about = {"generation": made.id, "digest": made.digest}
-        entry = append(conn, bank, caller, "law.activated", about)
+        entry = append(conn, bank, caller, "law.activated", generations.named(made))
         found = standing.Reach(grants=standing.active(conn, sa.true()))
         reached = standing.reach(conn, bank, caller, found, {"generation": made.id})
         return Activated(generation=made, leaf_index=entry.index, reach=reached)

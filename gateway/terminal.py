@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from functools import partial
+from typing import NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -21,13 +22,16 @@ from gateway import bank as banks
 from gateway import pep, settings
 from gateway.bank import Bank
 from gateway.errors import ProblemError, SettingsError
-from gateway.identity.scopes import Caller
+from gateway.identity import people
+from gateway.identity.scopes import Caller, Scope
 from gateway.replies import Rendered, Reply
 from policies.duos import DuosError
 from policies.packs import PackError
 
 out = Console()
 err = Console(stderr=True)
+
+T = TypeVar("T")
 
 #: Whoever types at the bank's own machine; the log says so.
 OPERATOR = Caller(kind="person", id="operator", name="operator", party_id="", scopes=frozenset())
@@ -66,18 +70,41 @@ def opened() -> Iterator[Bank]:
             bank.database.close()
 
 
-def recorded(
-    bank: Bank, kind: str, part: Callable[[Connection], Any], subjects: Mapping[str, str]
-) -> Any:
-    """One administration act through the one door, with its entry in the log."""
-    kept: list[Any] = []
+@contextmanager
+def signed_in(bank: Bank, login: str) -> Iterator[Caller]:
+    """Somebody who may see to the law, by password and code, for as long as the command runs."""
+    password = typer.prompt("密码 · password", hide_input=True, err=True)
+    code = typer.prompt("验证码 · code", hide_input=True, err=True)
+    with bank.database.read() as conn:
+        proof = people.prove_password(conn, login, password)
+    outcome = bank.database.write(partial(people.sign_in, bank=bank, proof=proof, code=code))
+    if isinstance(outcome, people.Refused):
+        raise outcome.problem()
+    try:
+        with bank.database.read() as conn:
+            caller, _ = people.authenticate_session(conn, bank, outcome.token)
+        if Scope.ADMIN_LAW not in caller.scopes:
+            raise ProblemError("scope_missing", f"`{login}` may not see to the law")
+        yield caller
+    finally:
+        ended = partial(people.sign_out, session_id=outcome.session_id, now=bank.now())
+        bank.database.write(ended)
 
-    def keep(result: object) -> Rendered:
+
+def recorded(
+    bank: Bank,
+    kind: str,
+    part: Callable[[Connection], T],
+    subjects: Callable[[T], Mapping[str, str]],
+    caller: Caller = OPERATOR,
+) -> T:
+    """One administration act through the one door, with its entry in the log."""
+    kept: list[T] = []
+
+    def keep(result: T) -> Rendered:
         kept.append(result)
         return Rendered(status=200, body=b"")
 
-    reply = Reply(client=OPERATOR.id, key=None, route=kind, body_hash="", render=keep)
-    asyncio.run(
-        pep.record_event(bank, OPERATOR, kind, part, subjects=lambda _: subjects, reply=reply)
-    )
+    reply = Reply(client=caller.id, key=None, route=kind, body_hash="", render=keep)
+    asyncio.run(pep.record_event(bank, caller, kind, part, subjects=subjects, reply=reply))
     return kept[0]

@@ -1,7 +1,8 @@
-"""What administrators call: API keys of every organisation, and people. Holders see their own keys.
+"""What administrators call: API keys of every organisation, people, the law. Holders see their own keys.
 
-A new key's text and a new person's code secret are answered once and stored nowhere, so these calls
-take no `Idempotency-Key`: remembering the answer would be keeping the secret.
+Packs are proposed and activated by two people, officers or administrators. A new key's text and a new
+person's code secret are answered once and stored nowhere, so those calls take no `Idempotency-Key`:
+remembering the answer would be keeping the secret.
 """
 
 from __future__ import annotations
@@ -17,22 +18,38 @@ from starlette.responses import Response
 
 from gateway import pep
 from gateway.api import examples
-from gateway.api.bodies import ACCEPTS_JSON, Body, OpenBank, answered, rendered, reply, sent
+from gateway.api.bodies import (
+    ACCEPTS_JSON,
+    Body,
+    IdempotencyKey,
+    OpenBank,
+    answered,
+    rendered,
+    reply,
+    sent,
+)
 from gateway.api.contract import Answer, operation
 from gateway.api.schemas.staff import (
+    ActivatedOut,
+    AskedGeneration,
     AskedKey,
     AskedPerson,
     AskedRevocation,
     AskedRotation,
+    GenerationOut,
+    GenerationsOut,
     KeyOut,
     KeysOut,
     MintedOut,
     PersonOut,
 )
+from gateway.api.views import reach
 from gateway.bank import Bank
 from gateway.identity import api_keys, people
 from gateway.identity.api_keys import Key, Minted
 from gateway.identity.caller import Caller, Gate, require
+from gateway.registry import generations
+from gateway.registry.generations import Generation
 from gateway.replies import Rendered
 
 T = TypeVar("T")
@@ -41,6 +58,7 @@ router = APIRouter(tags=["administrator"], dependencies=[ACCEPTS_JSON])
 
 Keeping = Annotated[Caller, Depends(require("admin:keys"))]
 Enrolling = Annotated[Caller, Depends(require("admin:people"))]
+OfLaw = Annotated[Caller, Depends(require("admin:law"))]
 OfOwn = Annotated[Caller, Depends(require("keys:self"))]
 
 _KEY = Answer(model=KeyOut, says="The key")
@@ -293,6 +311,108 @@ async def enrol_person(
         enrol,
         lambda made: {"person": made.person_id, "roles": ",".join(sorted(asked.roles))},
         show,
+    )
+
+
+# --- the law --------------------------------------------------------------------------------------
+
+
+@operation(
+    summary="Generations of the law",
+    purpose="Every set of packs that was proposed or decided, oldest first; files by digest.",
+    answers={200: Answer(model=GenerationsOut, says="All of them")},
+)
+@router.get("/v1/law/generations")
+def list_generations(bank: OpenBank, _: OfLaw) -> Response:
+    """All generations."""
+    with bank.database.read() as conn:
+        active = generations.active_id(conn)
+        data = [_generation(one, active) for one in generations.listed(conn)]
+    return answered(GenerationsOut(data=data))
+
+
+@operation(
+    summary="Propose packs",
+    purpose="Files laid over the packs in force, all their cases run: the first of two people. An edition "
+    "that was activated cannot be changed, only corrected by another file. They do not decide yet.",
+    answers={201: Answer(model=GenerationOut, says="The generation, not yet in force")},
+    errors=("already_done",),
+    example=examples.PACKS,
+)
+@router.post("/v1/law/generations")
+async def propose_packs(
+    request: Request,
+    bank: OpenBank,
+    caller: OfLaw,
+    asked: Annotated[AskedGeneration, Depends(Body(AskedGeneration))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """201 with the generation."""
+    changed = {path: None if t is None else t.encode() for path, t in asked.files.items()}
+
+    def look() -> generations.Checked:
+        with bank.database.read() as conn:
+            files = generations.laid_over(conn, changed)
+        return generations.checked(files)
+
+    packs = await asyncio.to_thread(look)
+
+    def part(conn: Connection) -> Generation:
+        return generations.propose(
+            conn, packs, reason=asked.reason, person_id=caller.id, now=bank.now()
+        )
+
+    how = await reply(request, caller, key, lambda made: rendered(_generation(made, ""), 201))
+    return sent(
+        await pep.record_event(
+            bank, caller, "law.proposed", part, subjects=generations.named, reply=how
+        )
+    )
+
+
+@operation(
+    summary="Activate packs",
+    purpose="The second person's word: from this entry on they decide. Every live grant is decided again "
+    "by them; what no longer stands is suspended, and both decisions stay.",
+    answers={200: Answer(model=ActivatedOut, says="Whom it reached")},
+    errors=("not_found", "same_person", "already_done"),
+    fill={"generation_id": "{proposed_generation}"},
+)
+@router.post("/v1/law/generations/{generation_id}:activate")
+async def activate_packs(
+    request: Request,
+    bank: OpenBank,
+    caller: OfLaw,
+    generation_id: str,
+    key: IdempotencyKey = None,
+) -> Response:
+    """What the activation reached."""
+
+    def show(done: pep.Activated) -> Rendered:
+        return rendered(
+            ActivatedOut(
+                generation=done.generation.id,
+                digest=done.generation.digest,
+                leaf_index=done.leaf_index,
+                reach=reach(done.reach),
+            )
+        )
+
+    how = await reply(request, caller, key, show)
+    return sent(await pep.activate_law(bank, caller, generation_id, reply=how))
+
+
+def _generation(made: Generation, active: str) -> GenerationOut:
+    return GenerationOut(
+        id=made.id,
+        digest=made.digest,
+        files=dict(made.files),
+        reason=made.reason,
+        proposed_by=made.proposed_by,
+        proposed_at=made.proposed_at,
+        activated_by=made.activated_by,
+        activated_at=made.activated_at,
+        in_force=made.id == active,
     )
 
 

@@ -109,6 +109,11 @@ MERGER: Final[dict[str, Any]] = {
     "evidence": "虚构的吸收合并公告",
 }
 
+PACKS: Final[dict[str, Any]] = {
+    "files": {"checked.yaml": "# 低置信度规则的核对记录\nchecked: []\n"},
+    "reason": "改写核对记录的说明文字,规则本身不变,请第二人启用。",
+}
+
 PROJECT: Final[dict[str, Any]] = {
     "party": "pty_shanghai_hospital",
     "title": "淋巴瘤血浆标志物研究(虚构)",

@@ -36,6 +36,7 @@ class Scope(StrEnum):
     HANDOVERS_WRITE = "handovers:write"  # record what left the building, by whom and how
     ADMIN_PEOPLE = "admin:people"
     ADMIN_KEYS = "admin:keys"  # keys of every organisation
+    ADMIN_LAW = "admin:law"  # propose and activate packs; two people, of either role that holds it
     AUDIT_READ = "audit:read"  # entries and their documents
     AUDIT_EXPORT = "audit:export"
     SESSIONS_SELF = "sessions:self"  # who am I, sign out
@@ -73,11 +74,13 @@ HELD = MappingProxyType({
         Scope.REGISTRY_READ,
         Scope.REGISTRY_WRITE,
         Scope.HANDOVERS_WRITE,
+        Scope.ADMIN_LAW,
         Scope.SESSIONS_SELF,
     }),
     Role.ADMINISTRATOR: frozenset({
         Scope.ADMIN_PEOPLE,
         Scope.ADMIN_KEYS,
+        Scope.ADMIN_LAW,
         Scope.REGISTRY_READ,
         Scope.SESSIONS_SELF,
     }),

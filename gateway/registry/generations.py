@@ -4,14 +4,15 @@ The rules it keeps: a set decides from the moment a second person activates it, 
 kept is what was activated, to the byte, and is refused if it is not; an edition that decided is never
 changed, only corrected by another file. Floor 1: the bank opens by it.
 
-    made = propose(conn, packs.read_all(Path("packs")), reason="…", person_id="psn_li", now=now)
+    files = checked(packs.read_all(Path("packs")))
+    made = propose(conn, files, reason="…", person_id="psn_li", now=now)
     activate(conn, made.id, person_id="psn_wang", now=now)
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -48,6 +49,13 @@ class Generation:
     proposed_at: datetime
     activated_by: str | None
     activated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Packs in which nothing is wrong (`checked` makes them)."""
+
+    files: Mapping[str, bytes]
 
 
 class Laws:
@@ -106,21 +114,40 @@ def active_id(conn: Connection) -> str:
     return found
 
 
+def has_one(conn: Connection) -> bool:
+    """Whether there is a bank that some packs decide for; there is none in an empty database."""
+    found = conn.execute(sa.select(_BANK.c.law_generation_id)).one_or_none()
+    return found is None or found.law_generation_id is not None
+
+
 def first(conn: Connection, *, by: str, now: datetime) -> Generation:
     """The shipped packs as a bank's first generation, in force at once."""
     generation_id = _store(conn, shipped_files(), reason="", person_id=PRODUCT, now=now)
     return _activated(conn, generation_id, by, now)
 
 
+def checked(files: Mapping[str, bytes]) -> Checked:
+    """Packs that hold together, all their cases run: seconds of work, so before the transaction.
+
+    Raises `ProblemError` `invalid_request` naming every mistake.
+    """
+    _refuse(
+        FieldError(pointer=f"/files/{one.file}", detail=f"line {one.line}, {one.key}: {one.en}")
+        for one in packs.check(packs.folder_of(files))
+    )
+    return Checked(files=dict(files))
+
+
 def propose(
-    conn: Connection, files: Mapping[str, bytes], *, reason: str, person_id: str, now: datetime
+    conn: Connection, packs_: Checked, *, reason: str, person_id: str, now: datetime
 ) -> Generation:
     """The first person's word: these packs are to decide. They do not yet.
 
-    Raises `ProblemError`: `invalid_request` naming every mistake in them and every edition in force that
-    they change or drop, `already_done` if they are in force or wait for the second person.
+    Raises `ProblemError`: `invalid_request` naming every edition in force that they change or drop,
+    `already_done` if they are in force or wait for the second person.
     """
-    verify(conn, files)
+    files = packs_.files
+    _verify_kept(conn, _digests(files))
     digest = digest_of(_digests(files))
     same = _generations(
         conn,
@@ -137,34 +164,44 @@ def activate(conn: Connection, generation_id: str, *, person_id: str, now: datet
     """The second person's word: from here on the bank decides by these packs.
 
     The caller bumps the version of the facts. Raises `ProblemError`: `not_found`, `same_person`,
-    `already_done`, and `invalid_request` as `propose` does, for other packs may be in force by now.
+    `already_done`, and `invalid_request` as `propose` does, for other packs may be in force by now;
+    `SettingsError` as `load` does. Those in force stay.
     """
     made = read(conn, generation_id)
     if made.activated_at is not None:
         raise ProblemError("already_done", f"generation `{generation_id}` was activated already")
     if made.proposed_by == person_id:
         raise ProblemError("same_person", "whoever proposed packs cannot activate them")
-    verify(conn, contents(conn, made))
+    _verify_kept(conn, made.files)
+    load(conn, generation_id)
     return _activated(conn, generation_id, person_id, now)
 
 
-def verify(conn: Connection, files: Mapping[str, bytes]) -> None:
-    """Raise `ProblemError` `invalid_request` unless packs hold together and keep what decided."""
-    wrong = [
-        FieldError(pointer=f"/files/{one.file}", detail=f"line {one.line}, {one.key}: {one.en}")
-        for one in packs.check(packs.folder_of(files))
-    ]
-    now = _digests(files)
-    for path, digest in sorted(read(conn, active_id(conn)).files.items()):
-        if packs.is_edition(path) and now.get(path) != digest:
-            done = "changed" if path in now else "dropped"
-            detail = (
-                f"was activated and cannot be {done}; a correction is a file `…r2.yaml` beside it"
-            )
-            wrong.append(FieldError(pointer=f"/files/{path}", detail=detail))
+def laid_over(conn: Connection, changed: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    """The packs in force with some files changed, added, or (None) left out."""
+    files: dict[str, bytes | None] = {**contents(conn, read(conn, active_id(conn))), **changed}
+    return {path: content for path, content in sorted(files.items()) if content is not None}
+
+
+def _verify_kept(conn: Connection, files: Mapping[str, str]) -> None:
+    """Raise `ProblemError` `invalid_request` for an edition in force that is not among `files`."""
+
+    def wrong() -> Iterator[FieldError]:
+        for path, digest in sorted(read(conn, active_id(conn)).files.items()):
+            if packs.is_edition(path) and files.get(path) != digest:
+                done = "changed" if path in files else "dropped"
+                detail = f"was activated and cannot be {done}; correct it by a file `….r2.yaml`"
+                yield FieldError(pointer=f"/files/{path}", detail=detail)
+
+    _refuse(wrong())
+
+
+def _refuse(found: Iterable[FieldError]) -> None:
+    wrong = tuple(found)
     if wrong:
-        detail = f"{len(wrong)} mistakes in the packs; those in force stay"
-        raise ProblemError("invalid_request", detail, errors=tuple(wrong[:_NAMED]))
+        said = "1 mistake" if len(wrong) == 1 else f"{len(wrong)} mistakes"
+        detail = f"{said} in the packs; those in force stay"
+        raise ProblemError("invalid_request", detail, errors=wrong[:_NAMED])
 
 
 def read(conn: Connection, generation_id: str) -> Generation:
@@ -224,6 +261,11 @@ def differing(conn: Connection) -> tuple[str, ...]:
     active, disk = read(conn, active_id(conn)).files, _digests(shipped_files())
     paths = sorted({*active, *disk})
     return tuple(path for path in paths if active.get(path) != disk.get(path))
+
+
+def named(made: Generation) -> dict[str, str]:
+    """What the log calls it."""
+    return {"generation": made.id, "digest": made.digest}
 
 
 def digest_of(files: Mapping[str, str]) -> str:

@@ -210,9 +210,9 @@ class _Laws:
         except PolicyError:  # no document: whoever decides it again says so
             return self._loaded[0]
         for law in self._all():
-            if self._alike(law, asked) == len(asked.digests):
+            if law.on(asked.as_of).digests == asked.digests:
                 return law
-        return max(self._loaded, key=lambda law: self._alike(law, asked))
+        return min(self._loaded, key=lambda law: self._apart(law, asked))
 
     def _all(self) -> Iterator[Law]:
         yield from self._loaded
@@ -223,9 +223,9 @@ class _Laws:
             yield law
 
     @staticmethod
-    def _alike(law: Law, asked: document.Digests) -> int:
+    def _apart(law: Law, asked: document.Digests) -> int:
         ours = law.on(asked.as_of).digests
-        return sum(ours.get(name) == digest for name, digest in asked.digests.items())
+        return sum(ours.get(name) != asked.digests.get(name) for name in {*ours, *asked.digests})
 
 
 def _replayed(record: _Record, digest: str, content: bytes, law: Law) -> Replayed:

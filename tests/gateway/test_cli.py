@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
+import pyotp
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from audit import log
 from gateway import cli
 from gateway.bank import open_bank
 from gateway.demo_world import World
+from gateway.identity import people
+from gateway.identity.scopes import Role
+from gateway.registry import generations
+from gateway.tables import metadata
 from tests.gateway.conftest import settings_in
 
 INIT = ["init", "--origin", "bank.example/hgr", "--name-zh", "某库", "--name-en", "Some Biobank"]
@@ -51,7 +58,7 @@ def test_a_new_bank_has_one_administrator_and_says_who_is_missing(folder: Path) 
     assert made.exit_code == 0, made.output
     assert "otpauth://totp/" in made.output
     assert "bank.example/hgr+" in made.output
-    assert kinds(folder) == ["person.created"]
+    assert kinds(folder) == ["law.activated", "person.created"]
     looked = hgr("doctor")
     assert looked.exit_code == 1
     assert "administrator: 1" in looked.output
@@ -141,3 +148,100 @@ def test_nobody_answers_where_nothing_is_served(
 
 def test_the_version_is_said() -> None:
     assert hgr("--version").stdout.strip() == "0.1.0"
+
+
+# --- the law and shared facts ----------------------------------------------------------------------
+
+PASSWORD = "a long invented passphrase"
+
+
+def enrolled(folder: Path, login: str, role: Role) -> str:
+    """Somebody of the bank; the secret of their code generator."""
+    bank = open_bank(settings_in(folder))
+    new = people.NewPerson(
+        login=login,
+        name=login,
+        party_id=bank.party_id,
+        roles=(role,),
+        password_hash=people.hash_password(PASSWORD, login=login),
+    )
+    made = bank.database.write(partial(people.create, bank=bank, new=new))
+    bank.database.close()
+    return made.totp_secret
+
+
+def as_person(secret: str, *arguments: str) -> Result:
+    typed = f"{PASSWORD}\n{pyotp.TOTP(secret).now()}\n"
+    return CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200"}, input=typed)
+
+
+@pytest.fixture
+def proposed(tmp_path: Path) -> Path:
+    """A directory of packs that differs from the shipped one in a remark."""
+    directory = tmp_path / "new packs"
+    for path, content in generations.shipped_files().items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(content)
+    (directory / "checked.yaml").write_text("# nobody yet\nchecked: []\n")
+    return directory
+
+
+def test_packs_are_proposed_by_one_person_and_activated_by_another(
+    filled: Path, proposed: Path
+) -> None:
+    li = enrolled(filled, "li.law", Role.OFFICER)
+    ada = enrolled(filled, "ada.law", Role.ADMINISTRATOR)
+    eve = enrolled(filled, "eve.law", Role.AUDITOR)
+    propose = ["packs", "propose", str(proposed), "--login", "li.law", "--reason", "a remark"]
+    made = as_person(li, *propose)
+    assert made.exit_code == 0, made.output
+    generation = made.stdout.split()[-1]
+    activate = ["packs", "activate", generation, "--login"]
+    assert "scope_missing" in as_person(eve, *activate, "eve.law").stderr
+    assert "sign_in_refused" in as_person(eve, *activate, "ada.law").stderr
+    done = as_person(ada, *activate, "ada.law")
+    assert done.exit_code == 0, done.output
+    listed = hgr("packs", "generations")
+    assert f"* {generation}" in listed.stdout
+    assert "do not decide: checked.yaml" in listed.stdout
+    assert "do not decide: checked.yaml" in hgr("doctor").stdout
+    again = as_person(ada, *activate, "ada.law")
+    assert (again.exit_code, "code is not right" in again.stderr) == (2, True), (
+        "a code is good once"
+    )
+    assert kinds(filled)[-2:] == ["law.proposed", "law.activated"]
+
+
+def test_bad_packs_are_refused_before_anybody_signs_in(filled: Path, proposed: Path) -> None:
+    edition = proposed / "institution" / "2019-07-01.yaml"
+    edition.write_text(edition.read_text().replace("effect: ", "effect: not-", 1))
+    refused = hgr("packs", "propose", str(proposed), "--login", "li", "--reason", "x")
+    assert refused.exit_code == 2
+    assert "those in force stay" in refused.stderr
+    assert "/files/institution/2019-07-01.yaml: line" in refused.stderr
+    assert hgr("packs", "propose", "/nowhere", "--login", "li", "--reason", "x").exit_code == 2
+
+
+def test_voiding_a_paper_says_whom_it_reaches_before_and_after(filled: Path) -> None:
+    looked = hgr("void", "paper", "ppr_ethics_hospital_hmb", "--preview", "--json")
+    assert looked.exit_code == 0, looked.output
+    assert json.loads(looked.stdout)["counts"] == {"cases": 0, "grants": 0, "receivers": 0}
+    assert kinds(filled) == []
+    unsaid = hgr("void", "paper", "ppr_ethics_hospital_hmb")
+    assert (unsaid.exit_code, "needs --reason and --evidence" in unsaid.stderr) == (2, True)
+    why = ["--reason", "the committee took it back", "--evidence", "ab" * 32]
+    done = hgr("void", "paper", "ppr_ethics_hospital_hmb", *why)
+    assert (done.exit_code, "void, reached" in done.stdout) == (0, True), done.output
+    assert kinds(filled) == ["paper.voided"]
+    assert "is void already" in hgr("void", "paper", "ppr_ethics_hospital_hmb", *why).stderr
+
+
+def test_a_bank_from_before_generations_adopts_the_packs_of_this_version(filled: Path) -> None:
+    bank = open_bank(settings_in(filled))
+    table = metadata.tables["bank"]
+    bank.database.write(lambda conn: conn.execute(sa.update(table).values(law_generation_id=None)))
+    bank.database.close()
+    assert "hgr migrate" in hgr("doctor").stderr
+    assert hgr("migrate").exit_code == 0
+    assert hgr("migrate").exit_code == 0
+    assert kinds(filled) == ["law.activated"]

@@ -24,6 +24,7 @@ PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 HOLDERS = {
     "admin:keys": "administrator",
     "admin:people": "administrator",
+    "admin:law": "officer",
     "audit:read": "auditor",
     "audit:export": "regulator",
     "review:read": "officer",

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from audit.merkle import leaf_hash
-from gateway.api.schemas.parts import Asked, Id, Instant, Sha256, Shape
+from gateway.api.schemas.parts import Asked, Id, Instant, Reason, Sha256, Shape
+from gateway.api.schemas.registry import ReachOut
 from gateway.api.schemas.researcher import DecisionOut
 from gateway.review.workflow import Command, Recommendation
 
@@ -299,3 +300,43 @@ class ExportOut(Shape):
     bytes: int
     created_at: Instant
     package: str = Field(description="Where to download it.")
+
+
+class AskedGeneration(Asked):
+    """Packs that are to decide, as files laid over those in force; null leaves one out."""
+
+    files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,120}$")], str | None] = Field(
+        min_length=1, max_length=500
+    )
+    reason: Reason
+
+
+class GenerationOut(Shape):
+    """A generation of the law: its files by digest, who proposed and who activated it."""
+
+    object: Literal["law_generation"] = "law_generation"
+    id: str
+    digest: str
+    files: dict[str, str]
+    reason: str
+    proposed_by: str
+    proposed_at: Instant
+    activated_by: str | None
+    activated_at: Instant | None
+    in_force: bool
+
+
+class GenerationsOut(Shape):
+    """All generations, oldest first."""
+
+    data: list[GenerationOut]
+
+
+class ActivatedOut(Shape):
+    """A generation that decides from here on, and the live grants decided again by it."""
+
+    object: Literal["activation"] = "activation"
+    generation: str
+    digest: str
+    leaf_index: int
+    reach: ReachOut

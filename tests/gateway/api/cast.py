@@ -192,5 +192,8 @@ def _story(door: Door, bank: Bank, cast: Cast) -> None:
     made["proposed_mapping"] = good(mapping, 201)["id"]
     correction = door.post("/v1/corrections", json=examples.CORRECTION, as_=cast.second)
     made["proposed_correction"] = good(correction, 201)["id"]
+    packs = {**examples.PACKS, "files": {"checked.yaml": "# 另一说明\nchecked: []\n"}}
+    proposed = door.post("/v1/law/generations", json=packs, as_=cast.sessions["admin.one"])
+    made["proposed_generation"] = good(proposed, 201)["id"]
     export = door.post("/v1/audit/exports", as_=cast.sessions["regulator.one"])
     made["export"] = good(export, 201)["id"]
