@@ -11,10 +11,11 @@ Source: GA4GH Data Use Ontology, release 2021-02-23; Regulations on HGR (Decree 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NewType
 
@@ -58,8 +59,15 @@ class DuoTerm:
     values: tuple[str, ...] = ()
 
 
+class _Read:
+    """Room beside the fields of a profile for what it says, which is read once."""
+
+    __slots__ = ("_parts",)
+    _parts: tuple[_Part, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(_Read):
     """The distinct combination of choices and form that many donors share.
 
     `mapped` is False for a form whose ticks two officers have not yet mapped: everything it says is
@@ -72,6 +80,15 @@ class Profile:
     modifiers: tuple[DuoTerm, ...] = ()
     told: frozenset[Told] = frozenset()
     terms: Mapping[Term, bool] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[_Part, ...]:
+        """What it says, for `Matching`."""
+        try:
+            return self._parts
+        except AttributeError:
+            object.__setattr__(self, "_parts", tuple(_parts(self)))
+            return self._parts
 
 
 class Research(StrEnum):
@@ -157,7 +174,6 @@ class Coverage:
     duties: tuple[Duty, ...] = ()
 
 
-# What one check says, and the reason to give if that is not True.
 #: Reasons that stay open only because the applicant left this attribute of the purpose out.
 _LEFT_OUT: Mapping[Reason, str] = {
     Reason.COMMERCIAL: "commercial",
@@ -184,6 +200,7 @@ def left_out(coverage: Coverage, purpose: Purpose) -> frozenset[str]:
     return frozenset(f"purpose.{name}" for name in names)
 
 
+# What one check says, and the reason to give if that is not True.
 _Answer = tuple[bool | None, Reason]
 
 
@@ -199,73 +216,154 @@ def coverage(profile: Profile, purpose: Purpose) -> Coverage:
 
     Duties are those of every readable term, whether or not the purpose is covered.
     """
-    # 1
-    if not profile.mapped:
-        return Coverage(covers=None, reasons=(Reason.FORM_UNMAPPED,))
-    # 2
-    terms, answers, doubt = _read((*profile.permissions, *profile.modifiers))
-    # 3
-    answers.extend(_permitted(terms, purpose, doubt=doubt))
-    # 4
-    for code, values in terms:
-        for reason, check in _CHECKS.get(code, ()):
-            answers.append((check(frozenset(values), purpose), reason))
-    answers.append((_commercial_use(profile, purpose), Reason.COMMERCIAL))
-    answers.append((_genetic_analysis(profile, purpose), Reason.GENETIC_REFUSED))
-    # 5
-    covers = _every(verdict for verdict, _ in answers)
-    reasons = {reason for verdict, reason in answers if covers is not True and verdict is covers}
-    duties = {(code.value, tuple(sorted(set(values)))) for code, values in terms if code in _DUTIES}
-    return Coverage(
-        covers=covers,
-        reasons=tuple(sorted(reasons)),
-        duties=tuple(Duty(code=code, values=values) for code, values in sorted(duties)),
-    )
+    return Matching(purpose).coverage(profile)
 
+
+class Matching:
+    """One purpose held against many consents; what a term says of it is found out once."""
+
+    def __init__(self, purpose: Purpose) -> None:
+        self._purpose = purpose
+        self._against: dict[_Part, _Against] = {}
+        self._coverage: dict[tuple[_Part, ...], Coverage] = {}
+
+    def coverage(self, profile: Profile) -> Coverage:
+        """As the function `coverage`."""
+        parts = profile.parts
+        found = self._coverage.get(parts)
+        if found is None:
+            found = self._coverage[parts] = self._covered(parts)
+        return found
+
+    def _covered(self, parts: tuple[_Part, ...]) -> Coverage:
+        # 5
+        refused: set[Reason] = set()
+        unknown: set[Reason] = set()
+        for part in parts:
+            against = self._against.get(part)
+            if against is None:
+                against = self._against[part] = _against(part.answers(self._purpose))
+            refused |= against[0]
+            unknown |= against[1]
+        duties = {part.duty for part in parts if part.duty is not None}
+        return Coverage(
+            covers=False if refused else None if unknown else True,
+            reasons=tuple(sorted(refused or unknown)),
+            duties=tuple(sorted(duties, key=lambda duty: (duty.code, duty.values))),
+        )
+
+
+#: The reasons why something is refused, and why it is unknown.
+_Against = tuple[frozenset[Reason], frozenset[Reason]]
+
+
+def _against(answers: Iterable[_Answer]) -> _Against:
+    told = tuple(answers)
+    refused, unknown = (
+        frozenset(reason for verdict, reason in told if verdict is answer)
+        for answer in (False, None)
+    )
+    return refused, unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """One thing a consent says: its answers to a purpose, and the duty it attaches.
+
+    Parts that say the same are one object, as long as the caches of the functions that make them hold.
+    """
+
+    answers: Callable[[Purpose], Iterable[_Answer]]
+    duty: Duty | None = None
+
+
+_KEPT = 4096  # forms are few, and so are their terms
 
 # The codes that allow something; every other only takes away.
 _GIVING = PERMISSIONS | {Duo.CC}
 
-_Terms = list[tuple[Duo, tuple[str, ...]]]
 
-
-def _read(written: Iterable[DuoTerm]) -> tuple[_Terms, list[_Answer], bool]:
-    """The terms that can be read, an unknown for each other, and whether one of those may permit.
-
-    A retired code is read as its successors.
-    """
-    terms: _Terms = []
-    unreadable: list[_Answer] = []
+def _parts(profile: Profile) -> Iterator[_Part]:
+    """What a profile says, in parts that each are answered apart."""
+    # 1
+    if not profile.mapped:
+        yield _open(Reason.FORM_UNMAPPED)
+        return
+    # 2
+    terms: list[tuple[Duo, tuple[str, ...]]] = []
     doubt = False
-    for term in written:
-        codes = current(term.code)
+    for term in (*profile.permissions, *profile.modifiers):
+        codes = current(term.code)  # a retired code is read as its successors
         if codes and all(is_complete(code, term.values) for code in codes):
             terms.extend((code, term.values) for code in codes)
             continue
-        unreadable.append((None, Reason.PARAMETER if codes else Reason.UNKNOWN_CODE))
+        yield _open(Reason.PARAMETER if codes else Reason.UNKNOWN_CODE)
+        # It may have been the permission that covers: then the refusal by the others does not stand.
         doubt = doubt or not codes or not _GIVING.isdisjoint(codes)
-    return terms, unreadable, doubt
+    # 3. Diseases are pooled over all DS terms: two consented to one by one are both consented to.
+    given = frozenset(code for code, _ in terms)
+    diseases = frozenset(value for code, values in terms if code is Duo.DS for value in values)
+    yield _union(given & PERMISSIONS, diseases, Duo.CC in given, doubt)
+    # 4
+    for code, values in terms:
+        if code not in PERMISSIONS:
+            yield _term(code, frozenset(values))
+    said = profile.terms
+    yield _own(said.get(Term.COMMERCIAL_USE), said.get(Term.GENETIC_ANALYSIS))
 
 
-def _permitted(terms: _Terms, purpose: Purpose, *, doubt: bool) -> list[_Answer]:
+@lru_cache(maxsize=_KEPT)
+def _open(reason: Reason) -> _Part:
+    """What cannot be read is unknown."""
+    return _Part(answers=lambda _: ((None, reason),))
+
+
+@lru_cache(maxsize=_KEPT)
+def _term(code: Duo, values: frozenset[str]) -> _Part:
+    """A modifier: what it demands before release, and its duty after."""
+    checks = _CHECKS.get(code, ())
+    return _Part(
+        answers=lambda purpose: [(check(values, purpose), reason) for reason, check in checks],
+        duty=Duty(code=code.value, values=tuple(sorted(values))) if code in _DUTIES else None,
+    )
+
+
+@lru_cache(maxsize=_KEPT)
+def _own(commercial: bool | None, genetic: bool | None) -> _Part:  # noqa: FBT001 - what was ticked
+    """The answers to two questions of our own."""
+    return _Part(
+        answers=lambda purpose: (
+            (_commercial_use(commercial, purpose), Reason.COMMERCIAL),
+            (_genetic_analysis(genetic, purpose), Reason.GENETIC_REFUSED),
+        )
+    )
+
+
+@lru_cache(maxsize=_KEPT)
+def _union(
+    permissions: frozenset[Duo],
+    diseases: frozenset[str],
+    care: bool,  # noqa: FBT001 - a key of the cache
+    doubt: bool,  # noqa: FBT001 - as above
+) -> _Part:
     """The union of the permissions: nothing if one covers the purpose, else why each does not.
 
     `doubt`: a term that could not be read may have been the permission that covers. Its own unknown
     then stands, and the refusal by the others does not.
     """
-    permissions = {code for code, _ in terms} & PERMISSIONS
-    care = any(code is Duo.CC for code, _ in terms)
-    # Pooled over all DS terms: two diseases consented to one by one are both consented to.
-    diseases = frozenset(value for code, values in terms if code is Duo.DS for value in values)
-    answers = [_covered_by(code, diseases, purpose, care=care) for code in permissions]
-    if not answers:
-        answers = [(False, Reason.NO_PERMISSION)]
-    verdicts = {verdict for verdict, _ in answers}
-    if True in verdicts:
-        return []
-    if None in verdicts or doubt:
-        return [answer for answer in answers if answer[0] is None]
-    return answers
+
+    def answers(purpose: Purpose) -> list[_Answer]:
+        found = [_covered_by(code, diseases, purpose, care=care) for code in permissions]
+        if not found:
+            found = [(False, Reason.NO_PERMISSION)]
+        verdicts = {verdict for verdict, _ in found}
+        if True in verdicts:
+            return []
+        if None in verdicts or doubt:
+            return [answer for answer in found if answer[0] is None]
+        return found
+
+    return _Part(answers=answers)
 
 
 def _covered_by(  # noqa: C901, PLR0911, PLR0912 - the truth table: one arm, one sentence
@@ -420,16 +518,15 @@ _CHECKS: Mapping[Duo, tuple[_Check, ...]] = MappingProxyType(
 _DUTIES = frozenset({Duo.PUB, Duo.COL, Duo.RTN, Duo.MOR, Duo.TS, Duo.GS})
 
 
-def _commercial_use(profile: Profile, purpose: Purpose) -> bool | None:
+def _commercial_use(granted: bool | None, purpose: Purpose) -> bool | None:  # noqa: FBT001 - as below
     """Commercial use needs a yes of its own: no DUO permission speaks of it, so not asked is unknown."""
-    granted = profile.terms.get(Term.COMMERCIAL_USE)
     if granted is True or purpose.commercial is False:
         return True
     return False if granted is False and purpose.commercial is True else None
 
 
-def _genetic_analysis(profile: Profile, purpose: Purpose) -> bool | None:
+def _genetic_analysis(granted: bool | None, purpose: Purpose) -> bool | None:  # noqa: FBT001 - a tick
     """A no to genetic analysis stands; where it was not asked, the permission speaks for itself."""
-    if profile.terms.get(Term.GENETIC_ANALYSIS) is not False or purpose.genetic is False:
+    if granted is not False or purpose.genetic is False:
         return True
     return False if purpose.genetic else None

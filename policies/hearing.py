@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from policies import strata
-from policies.consent import Coverage, ProfileId, coverage, left_out
+from policies.consent import Coverage, Matching, ProfileId, left_out
 from policies.decision import Effect, Finding, Result
 from policies.request import Facts, Question, Stratum, StratumId, Value
 from policies.rules import Law, Rule
@@ -62,12 +62,16 @@ class Grounds:
     missing: frozenset[str]
 
 
+_Papers = tuple[tuple[str, date], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heard:
     """What the rules of one kind that apply say of one set of facts.
 
     `said` by rule id; `verdicts` of those that hold or may hold; `silent` the findings of those that do
-    not. `below` are the strata and the selections heard under a request.
+    not. `below` are the strata and the selections heard under a request, `papers` those that a
+    selection relies on, by the strata in it.
     """
 
     scope: Scope
@@ -75,6 +79,7 @@ class Heard:
     verdicts: tuple[Verdict, ...]
     silent: tuple[Finding, ...]
     below: dict[Hashable, Heard] = field(default_factory=dict)
+    papers: dict[tuple[Heard, ...], _Papers] = field(default_factory=dict)
 
 
 def _kept(
@@ -109,8 +114,9 @@ class Hearing:
         self.request = self._request.scope
         # 2
         strata.verify_strata(question)
+        matching = Matching(question.purpose)
         self.coverage: dict[ProfileId, Coverage] = {
-            profile_id: coverage(profile, question.purpose)
+            profile_id: matching.coverage(profile)
             for profile_id, profile in question.profiles.items()
         }
         self._profiles = {stratum.id: stratum.profile for stratum in question.strata}
@@ -247,11 +253,18 @@ class Hearing:
                 unknown |= scope.roots(rule.missing(scope.look))
         return answer
 
-    def papers_relied_on(self) -> Iterator[tuple[str, date]]:
-        """Each paper without which the rules would speak otherwise, with its last day.
+    def papers_relied_on(self) -> _Papers:
+        """Each paper without which the rules would speak otherwise, with its last day."""
+        key = tuple(self._strata[one] for one in self.selected)
+        kept = self._selection.papers
+        if key not in kept:
+            if len(kept) >= KEPT:
+                kept.clear()
+            kept[key] = tuple(self._papers_relied_on())
+        return kept[key]
 
-        Found by letting it lapse the day before and hearing again the rules that look at it.
-        """
+    def _papers_relied_on(self) -> Iterator[tuple[str, date]]:
+        """Found by letting each lapse the day before and hearing again the rules that look at it."""
         tags = frozenset[str]().union(*(self._tags(one)[0] for one in self.selected))
         for kind, readers in sorted(self.law.papers.items()):
             name = f"paper.{kind}.valid_to"

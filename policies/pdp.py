@@ -18,6 +18,7 @@ from policies.decision import (
     Deny,
     Effect,
     Exclusion,
+    Finding,
     Hold,
     Obligation,
     Permit,
@@ -136,13 +137,17 @@ def _decide(hearing: Hearing) -> Decision:
     # 4
     weights = Weights(hearing, verdicts)
     findings = [*hearing.silent(verdicts), *map(weights.finding, verdicts)]
+    places = hearing.law.places
+    findings.sort(key=lambda f: (places[f.rule], f.result))  # by pack, number, id
+    own: list[Finding] = []
     if asked_nothing:
-        findings.append(nothing_asked())
+        own = [nothing_asked()]
     elif not standing.prohibited and outcome is not Outcome.HOLD:
         # Whoever judges a refer must see that something of it has no basis or consent; a hold is
         # decided again anyway, and its paper may well be the basis.
-        findings.extend(no_grounds(hearing, grounds))
-    findings.sort(key=lambda f: (f.pack, f.no, f.rule, f.result))
+        own = list(no_grounds(hearing, grounds))
+    if own:
+        findings = sorted([*findings, *own], key=lambda f: (f.pack, f.no, f.rule, f.result))
     told = tuple(findings)
     selection = _selection(hearing, weights)
     digests = hearing.law.digests
