@@ -21,22 +21,30 @@ from policies.vocabulary import ACT, Fact, FactType, Lookup, fraction, is_value_
 Report = Callable[[Path, str, str], None]
 
 
+_Why = Callable[[Lookup], bool | frozenset[str]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """A compiled condition.
 
-    `holds` gives True, False or None (unknown); `missing` the unknown facts that made it None, and
-    only those; `reads` every fact it may look at; `total` says that it can never be None; `acts` are
-    the acts under which alone it can be other than False, None if that hangs on more than the act;
-    `data` is what stands in the file, for the outermost condition.
+    `holds` gives True, False or None (unknown); `why` the same, but instead of None the unknown facts
+    that made it so, and only those; `reads` every fact it may look at; `total` says that it can never be
+    None; `acts` are the acts under which alone it can be other than False, None if that hangs on more
+    than the act; `data` is what stands in the file, for the outermost condition.
     """
 
     holds: Callable[[Lookup], bool | None]
-    missing: Callable[[Lookup], frozenset[str]]
+    why: _Why
     reads: frozenset[str]
     total: bool
     acts: frozenset[str] | None = None
     data: Data = ""
+
+    def missing(self, look: Lookup) -> frozenset[str]:
+        """The unknown facts that make it unknown; none if it is not."""
+        why = self.why(look)
+        return _NONE if isinstance(why, bool) else why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,7 @@ class _Place:
         return found
 
 
+_NONE: frozenset[str] = frozenset()
 _SCALARS = frozenset(FactType) - {FactType.SET}
 _ORDERED = frozenset({FactType.INT, FactType.FRACTION})
 _DATES = frozenset({FactType.DATE})
@@ -123,8 +132,18 @@ def _several(parts: Sequence[Data], place: _Place, *, deciding: bool) -> Conditi
     inner = [condition for condition in parsed if condition is not None]
     if len(inner) < len(parts):
         return None
-    tests = tuple(condition.holds for condition in inner)
     acts = [condition.acts for condition in inner if condition.acts is not None]
+    return Condition(
+        holds=_holds_of(inner, deciding=deciding),
+        why=_why_of(inner, deciding=deciding),
+        reads=_NONE.union(*(condition.reads for condition in inner)),
+        total=all(condition.total for condition in inner),
+        acts=_acts_of_any(acts, len(inner)) if deciding else _acts_of_all(acts),
+    )
+
+
+def _holds_of(inner: Sequence[Condition], *, deciding: bool) -> Callable[[Lookup], bool | None]:
+    tests = tuple(condition.holds for condition in inner)
 
     def holds(look: Lookup) -> bool | None:
         otherwise: bool | None = not deciding
@@ -136,17 +155,23 @@ def _several(parts: Sequence[Data], place: _Place, *, deciding: bool) -> Conditi
                 otherwise = None
         return otherwise
 
-    def missing(look: Lookup) -> frozenset[str]:
-        unknown = (c.missing(look) for c in inner if c.holds(look) is None)
-        return frozenset[str]().union(*unknown)
+    return holds
 
-    return Condition(
-        holds=holds,
-        missing=missing,
-        reads=frozenset[str]().union(*(condition.reads for condition in inner)),
-        total=all(condition.total for condition in inner),
-        acts=_acts_of_any(acts, len(inner)) if deciding else _acts_of_all(acts),
-    )
+
+def _why_of(inner: Sequence[Condition], *, deciding: bool) -> _Why:
+    whys = tuple(condition.why for condition in inner)
+
+    def why(look: Lookup) -> bool | frozenset[str]:
+        missing = _NONE
+        for ask in whys:
+            told = ask(look)
+            if told is deciding:
+                return deciding
+            if not isinstance(told, bool):
+                missing |= told
+        return missing or not deciding
+
+    return why
 
 
 def _acts_of_all(acts: Sequence[frozenset[str]]) -> frozenset[str] | None:
@@ -164,7 +189,11 @@ def _negated(inner: Condition) -> Condition:
         truth = test(look)
         return None if truth is None else not truth
 
-    return Condition(holds=holds, missing=inner.missing, reads=inner.reads, total=inner.total)
+    def why(look: Lookup) -> bool | frozenset[str]:
+        told = inner.why(look)
+        return not told if isinstance(told, bool) else told
+
+    return Condition(holds=holds, why=why, reads=inner.reads, total=inner.total)
 
 
 def _leaf(name: str, sign: str, right: Data, place: _Place) -> Condition | None:
@@ -188,9 +217,12 @@ def _leaf(name: str, sign: str, right: Data, place: _Place) -> Condition | None:
 
 
 def _known(name: str, *, wanted: bool) -> Condition:
+    def holds(look: Lookup) -> bool:
+        return (look(name) is not None) is wanted
+
     return Condition(
-        holds=lambda look: (look(name) is not None) is wanted,
-        missing=lambda _look: frozenset(),
+        holds=holds,
+        why=holds,
         reads=frozenset({name}),
         total=True,
     )
@@ -285,9 +317,17 @@ def _comparison(
     names: tuple[str, ...],
     acts: frozenset[str] | None = None,
 ) -> Condition:
+    alone = {name: frozenset({name}) for name in names}
+
+    def why(look: Lookup) -> bool | frozenset[str]:
+        truth = holds(look)
+        if truth is not None:
+            return truth
+        return _NONE.union(*[alone[name] for name in names if look(name) is None])
+
     return Condition(
         holds=holds,
-        missing=lambda look: frozenset(name for name in names if look(name) is None),
+        why=why,
         reads=frozenset(names),
         total=False,
         acts=acts,

@@ -117,10 +117,8 @@ class Rule:
 
     def missing(self, look: Lookup) -> frozenset[str]:
         """The unknown facts behind an UNKNOWN result; none for a tentative permit that holds."""
-        found = self.when.missing(look) if self.when.holds(look) is None else frozenset[str]()
-        if self.applies is not None and self.applies.holds(look) is None:
-            found |= self.applies.missing(look)
-        return found
+        found = self.when.missing(look)
+        return found if self.applies is None else found | self.applies.missing(look)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,12 +79,18 @@ _FRACTION = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derived:
-    """How a derived fact is had. `trusted` is False while its low-confidence content is unconfirmed."""
+    """How a derived fact is had. `trusted` is False while its low-confidence content is unconfirmed.
+
+    `known` are its values by those of its inputs: parties and papers come again in other requests.
+    """
 
     function: Function
     inputs: tuple[str, ...]
     cite: str
     trusted: bool
+    known: dict[tuple[Value | None, ...], Value | None] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +172,11 @@ def _parsed(text: str) -> Fraction | None:
 
 def is_value_of(value: object, fact: Fact) -> bool:
     """Whether `value` has the fact's type and stands in its closed list. `True` is not an integer."""
-    if type(value) is not fact.python:
+    python = fact.python
+    if type(value) is not python:
         return False
+    if python is bool or python is int or python is date:
+        return True
     if isinstance(value, frozenset):
         if not all(type(member) is str for member in value):
             return False
@@ -209,8 +218,8 @@ class Scope(dict[str, Value | None]):
 
     def __missing__(self, name: str) -> Value | None:
         fact = self._derived.get(name)
-        if fact is not None:
-            value = _derive(fact, self.__getitem__)
+        if fact is not None and fact.derived is not None:
+            value = _derive(fact, fact.derived, self.__getitem__)
         elif self._parent is not None:
             value = self._parent[name]
         else:
@@ -244,30 +253,42 @@ class Scope(dict[str, Value | None]):
 
     def _roots_of(self, name: str) -> frozenset[str]:
         fact = self._derived.get(name)
-        if fact is not None:
-            return self._behind(fact)
+        if fact is not None and fact.derived is not None:
+            return self.roots(_absent(fact.derived, self.look)) or frozenset({name})
         if self._parent is not None:
             return self._parent.roots((name,))
         return frozenset({name})
 
-    def _behind(self, fact: Fact) -> frozenset[str]:
-        absent: list[str] = []
 
-        def asking(name: str) -> Value | None:
-            value = self[name]
-            if value is None:
-                absent.append(name)
-            return value
-
-        _derive(fact, asking)
-        return self.roots(absent) or frozenset({fact.name})
+_KEPT = 1024  # of each derived fact; where there would be more, all are forgotten
 
 
-def _derive(fact: Fact, look: Lookup) -> Value | None:
-    derived = fact.derived
-    if derived is None or not derived.trusted:
+def _derive(fact: Fact, derived: Derived, look: Lookup) -> Value | None:
+    if not derived.trusted:
         return None
-    value = derived.function(look)
+    values = tuple(map(look, derived.inputs))
+    if values in derived.known:
+        return derived.known[values]
+    # Only the declared inputs: what it read beyond them would be forgotten in `known`.
+    value = derived.function(dict(zip(derived.inputs, values, strict=True)).__getitem__)
     if value is not None and not is_value_of(value, fact):
         raise PolicyError(f"derived fact `{fact.name}` came out as `{value!r}`, not a {fact.type}")
+    if len(derived.known) >= _KEPT:
+        derived.known.clear()
+    derived.known[values] = value
     return value
+
+
+def _absent(derived: Derived, look: Lookup) -> list[str]:
+    """The unknown facts that the function of a derived fact asks for."""
+    absent: list[str] = []
+
+    def asking(name: str) -> Value | None:
+        value = look(name)
+        if value is None:
+            absent.append(name)
+        return value
+
+    if derived.trusted:
+        derived.function(asking)
+    return absent

@@ -507,9 +507,7 @@ def test_what_is_decided_stays_decided_whatever_more_is_known(data, facts):
         final = condition.holds(complete.get)
         assert final is not None
         assert verdict in {None, final}
-    assert (condition.missing(facts.get) == frozenset()) is (
-        verdict is not None
-    ) or verdict is not None
+    assert (condition.missing(facts.get) == frozenset()) is (verdict is not None)
 
 
 # ---- the acts under which a condition can be other than False ------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies import hearing
+from policies import hearing, packs, vocabulary
 from policies.consent import DuoTerm, Duty, Profile, ProfileId
 from policies.decision import Deny, Effect, Hold, Permit, Refer, Result
 from policies.document import encode
@@ -22,6 +22,8 @@ from tests.policies.small import (
     CLEAN,
     CLEAR,
     DAY,
+    DIRECTORY,
+    FUNCTIONS,
     PROFILES,
     group,
     question,
@@ -852,13 +854,27 @@ def test_a_question_is_answered_alike_whatever_was_heard_before():
     assert [encode(one, decide(one, law)) for one in asked] == first
 
 
-def test_no_more_than_so_many_requests_are_kept(monkeypatch):
-    monkeypatch.setattr(hearing, "KEPT", 2)
-    law = anew()
+@pytest.mark.parametrize("most", [0, 2])
+def test_no_more_than_so_many_requests_are_kept(monkeypatch, most):
+    monkeypatch.setattr(hearing, "KEPT", most)
+    monkeypatch.setattr(vocabulary, "_KEPT", most)
+    law = packs.load(DIRECTORY, FUNCTIONS)
     for price in (1, 2, 3, 1):
         asked = question({**CLEAR, "request.price": price}, ONE)
         assert encode(asked, decide(asked, law)) == encode(asked, decide(asked, anew()))
-        assert 1 <= len(law.on(DAY).heard) <= 2
+        assert len(law.on(DAY).heard) <= max(most, 1)
+        for fact in law.vocabulary.facts.values():
+            assert fact.derived is None or len(fact.derived.known) <= max(most, 1)
+
+
+def test_a_derived_fact_that_reads_what_it_does_not_declare_is_no_decision():
+    law = small_law()
+    fact = law.vocabulary.facts["any_foreign"]
+    sly = replace(fact.derived, function=lambda look: look("request.forbidden"))
+    facts = {**law.vocabulary.facts, "any_foreign": replace(fact, derived=sly)}
+    changed = Law(Vocabulary(version="1", facts=facts), law.editions, law.digests)
+    with pytest.raises(PolicyError, match="could not be evaluated"):
+        decide(question(CLEAR, ONE), changed)
 
 
 @pytest.mark.parametrize(
