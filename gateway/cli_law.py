@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from gateway import pep
+from gateway import pep, standing
 from gateway.bank import SHANGHAI
 from gateway.registry import generations
 from gateway.registry.generations import Generation
@@ -331,6 +332,57 @@ def packs_generations() -> None:
         who = " · ".join(filter(None, (one.proposed_by, one.activated_by)))
         out.print(f"{mark} {one.id}  {since}  {who}  {one.reason}", soft_wrap=True, highlight=False)
     tell_differing(differing)
+
+
+@packs_app.command("impact")
+def packs_impact(
+    directory: Annotated[Path, typer.Argument(metavar="NEW", help="a whole directory of packs")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """What would come out otherwise under the packs in NEW: past decisions, open cases, live grants.
+
+    From the bank's log; nothing is recorded (not while the bank is being served). Exits 1 if anything
+    would.
+    """
+    with explained():
+        law = packs.load(directory)
+    with opened() as bank, bank.database.read() as conn:
+        found = standing.impact(conn, bank, lambda question: pdp.decide(question, law))
+    if as_json:
+        told = {**asdict(found), "by_rule": found.by_rule, "by_outcome": found.by_outcome}
+        sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+        raise typer.Exit(1 if found.changed else 0)
+    names = {"decision": "既往判定 · past decisions", "case": "未结案件 · open cases"}
+    names["grant"] = "现行授权 · live grants"
+    for kind, name in names.items():
+        mine = [one for one in found.changed if one.kind == kind]
+        stops = sum(one.stops for one in mine)
+        ends = f"，其中 {stops} 项不再成立 · of them {stops} would stand no longer" if stops else ""
+        out.print(
+            f"{name}: {len(mine)}/{found.looked_at[kind]} 结果不同 · come out otherwise{ends}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for title, counts in (
+        ("结果 · outcomes", found.by_outcome),
+        ("规则 · rules", found.by_rule),
+    ):
+        if counts:
+            out.print(f"{title}:")
+        for what, kinds in counts.items():
+            many = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+            out.print(f"  {what}: {many}", highlight=False, soft_wrap=True, markup=False)
+    for one in found.changed:
+        if one.kind != "decision":
+            out.print(
+                f"  {one.kind} {one.id}: {one.before} → {one.after} ({', '.join(one.what)})",
+                highlight=False,
+                soft_wrap=True,
+            )
+    for id_ in found.undecidable:
+        out.print(f"  {id_}: 无法再判定 · cannot be decided any more", soft_wrap=True)
+    raise typer.Exit(1 if found.changed else 0)
 
 
 def tell_differing(paths: tuple[str, ...]) -> None:

@@ -5,12 +5,13 @@ stands behind it in the log that did not see it; both decisions stay; what no lo
 or cut down, receivers of what already went out are to be told, each with its entry. Voiding takes things
 away and needs one person; a correction may let more out than before and needs two.
 
-`touched` says whom a change would reach, `reach` goes there.
+`touched` says whom a change would reach, `reach` goes there; `impact` says what other packs would change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection
 
+from audit import log
 from gateway import effects
 from gateway.bank import Bank, bump
 from gateway.deciding import append, prepare, record, stands
@@ -29,6 +31,9 @@ from gateway.registry import papers, requests
 from gateway.release import grants
 from gateway.review import cases
 from gateway.tables import metadata, new_id
+from policies import document
+from policies.decision import Decision, Result
+from policies.request import Question
 
 _CORRECTION = metadata.tables["correction"]
 _RESTS_ON = metadata.tables["decision_rests_on"]
@@ -347,6 +352,147 @@ def _redecide(
         outcome=answer.decision.outcome,
         state=case.state,
     )
+
+
+# --- what other packs would change --------------------------------------------------------------------
+
+Decide = Callable[[Question], Decision]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """One past decision, open case or live grant that would come out otherwise.
+
+    `what` differs: outcome, selection, obligations; `rules` that say something else, as number and id;
+    `people` that are selected, before and after. `stops`: what stands now would not.
+    """
+
+    kind: str  # decision | case | grant
+    id: str
+    before: str
+    after: str
+    what: tuple[str, ...]
+    rules: tuple[tuple[str, str], ...]
+    people: tuple[int, int]
+    stops: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impact:
+    """What other packs would change: how many were looked at, by kind, and each that changes.
+
+    `undecidable`: cases and grants whose request names what does not fit together any more.
+    """
+
+    looked_at: Mapping[str, int]
+    changed: tuple[Changed, ...]
+    undecidable: tuple[str, ...]
+
+    @property
+    def by_rule(self) -> dict[str, dict[str, int]]:
+        """Rule (number and id) → kind → how many come out otherwise where it says something else."""
+        counted: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in self.changed:
+            for no, rule in one.rules:
+                counted[f"{no} {rule}"][one.kind] += 1
+        return {rule: dict(sorted(kinds.items())) for rule, kinds in sorted(counted.items())}
+
+    @property
+    def by_outcome(self) -> dict[str, dict[str, int]]:
+        """`permit → deny` and the like → kind → how many."""
+        counted: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in self.changed:
+            counted[f"{one.before} → {one.after}"][one.kind] += 1
+        return {turn: dict(sorted(kinds.items())) for turn, kinds in sorted(counted.items())}
+
+
+def impact(conn: Connection, bank: Bank, decide: Decide) -> Impact:
+    """What would come out otherwise if `decide` decided, from the log. Writes nothing.
+
+    Past decisions are taken as recorded, each for its day; open cases and live grants as facts are
+    today, by the packs in force and by the others.
+    """
+    looked_at: Counter[str] = Counter(decision=0, case=0, grant=0)
+    changed: list[Changed] = []
+    undecidable: list[str] = []
+
+    def compare(
+        kind: str, id_: str, before: Decision, question: Question, accepted: frozenset[str]
+    ) -> None:
+        looked_at[kind] += 1
+        found = _otherwise(kind, id_, before, decide(question), accepted)
+        if found is not None:
+            changed.append(found)
+
+    # A list, for other statements run on this connection meanwhile; documents come one by one.
+    past = conn.execute(
+        sa.select(
+            _DECISION.c.id, _DECISION.c.document_sha256, _DECISION.c.law_generation_id
+        ).order_by(_DECISION.c.leaf_index)
+    ).all()
+    for row in past:
+        body = log.document(conn, bytes.fromhex(row.document_sha256))
+        made_by = row.law_generation_id
+        law = bank.law if made_by is None else bank.laws.of(conn, made_by)
+        question, before = document.question_from(body), document.decision_from(body, law)
+        compare("decision", row.id, before, question, frozenset())
+    for case in _open_cases(conn, sa.true()):
+        request = requests.get(conn, case.request_id, party_id=None)
+        try:
+            prepared = prepare(conn, bank, request.ask, request.party_id)
+        except ProblemError:
+            undecidable.append(case.case_id)
+            continue
+        compare("case", case.case_id, prepared.decision, prepared.question, frozenset())
+    for one in active(conn, sa.true()):
+        left = frozenset(item.holding_id for item in grants.releasable(conn, one.grant_id))
+        if not left:
+            continue
+        grant = grants.get(conn, one.grant_id)
+        request = requests.of_decision(conn, grant.decision_id)
+        try:
+            prepared = prepare(conn, bank, request.ask, grant.party_id, only=left)
+        except ProblemError:
+            undecidable.append(grant.id)
+            continue
+        accepted = frozenset(grant.accepted)
+        compare("grant", grant.id, prepared.decision, prepared.question, accepted)
+    return Impact(looked_at=dict(looked_at), changed=tuple(changed), undecidable=tuple(undecidable))
+
+
+def _otherwise(
+    kind: str, id_: str, before: Decision, after: Decision, accepted: frozenset[str]
+) -> Changed | None:
+    differs = {
+        "outcome": before.outcome != after.outcome,
+        "selection": before.selection != after.selection,
+        "obligations": {one.id for one in before.obligations}
+        != {one.id for one in after.obligations},
+    }
+    what = tuple(name for name, is_other in differs.items() if is_other)
+    if not what:
+        return None
+    said = _said(before) ^ _said(after)
+    return Changed(
+        kind=kind,
+        id=id_,
+        before=before.outcome,
+        after=after.outcome,
+        what=what,
+        rules=tuple(sorted({(no, rule) for no, rule, *_ in said})),
+        people=(before.selection.permitted.people, after.selection.permitted.people),
+        stops=stands(before, accepted) and not stands(after, accepted),
+    )
+
+
+def _said(decision: Decision) -> set[tuple[str, str, str, str, tuple[str, ...]]]:
+    """What its rules said, of those that said anything."""
+    spoke = {Result.HOLDS, Result.UNKNOWN}
+    return {
+        (one.no, one.rule, one.effect.value, one.result.value, one.strata)
+        for one in decision.findings
+        if one.result in spoke
+    }
 
 
 # --- voiding and correcting -----------------------------------------------------------------------------

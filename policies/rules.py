@@ -95,6 +95,7 @@ class Rule:
             fix=self.fix,
             cite=self.cite,
             confidence=self.confidence,
+            ask=self.ask,
             owner=self.owner,
             paper=self.paper,
         )

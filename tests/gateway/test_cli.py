@@ -20,7 +20,9 @@ from gateway.identity import people
 from gateway.identity.scopes import Role
 from gateway.registry import generations
 from gateway.tables import metadata
-from tests.gateway.conftest import settings_in
+from tests.gateway.conftest import SettableClock, settings_in
+from tests.gateway.registry.test_generations import REFUSES
+from tests.gateway.test_acts import AGGREGATE, create
 
 INIT = ["init", "--origin", "bank.example/hgr", "--name-zh", "某库", "--name-en", "Some Biobank"]
 
@@ -170,8 +172,12 @@ def enrolled(folder: Path, login: str, role: Role) -> str:
     return made.totp_secret
 
 
-def as_person(secret: str, *arguments: str) -> Result:
-    typed = f"{PASSWORD}\n{pyotp.TOTP(secret).now()}\n"
+def code_of(secret: str) -> str:
+    return pyotp.TOTP(secret).now()
+
+
+def as_person(code: str, *arguments: str) -> Result:
+    typed = f"{PASSWORD}\n{code}\n"
     return CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200"}, input=typed)
 
 
@@ -193,19 +199,20 @@ def test_packs_are_proposed_by_one_person_and_activated_by_another(
     ada = enrolled(filled, "ada.law", Role.ADMINISTRATOR)
     eve = enrolled(filled, "eve.law", Role.AUDITOR)
     propose = ["packs", "propose", str(proposed), "--login", "li.law", "--reason", "a remark"]
-    made = as_person(li, *propose)
+    made = as_person(code_of(li), *propose)
     assert made.exit_code == 0, made.output
     generation = made.stdout.split()[-1]
     activate = ["packs", "activate", generation, "--login"]
-    assert "scope_missing" in as_person(eve, *activate, "eve.law").stderr
-    assert "sign_in_refused" in as_person(eve, *activate, "ada.law").stderr
-    done = as_person(ada, *activate, "ada.law")
+    assert "scope_missing" in as_person(code_of(eve), *activate, "eve.law").stderr
+    assert "sign_in_refused" in as_person(code_of(eve), *activate, "ada.law").stderr
+    code = code_of(ada)
+    done = as_person(code, *activate, "ada.law")
     assert done.exit_code == 0, done.output
     listed = hgr("packs", "generations")
     assert f"* {generation}" in listed.stdout
     assert "do not decide: checked.yaml" in listed.stdout
     assert "do not decide: checked.yaml" in hgr("doctor").stdout
-    again = as_person(ada, *activate, "ada.law")
+    again = as_person(code, *activate, "ada.law")
     assert (again.exit_code, "code is not right" in again.stderr) == (2, True), (
         "a code is good once"
     )
@@ -245,3 +252,23 @@ def test_a_bank_from_before_generations_adopts_the_packs_of_this_version(filled:
     assert hgr("migrate").exit_code == 0
     assert hgr("migrate").exit_code == 0
     assert kinds(filled) == ["law.activated"]
+
+
+def test_impact_counts_what_would_come_out_otherwise(filled: Path, proposed: Path) -> None:
+    bank = open_bank(settings_in(filled), SettableClock())
+    answer = create(bank, AGGREGATE)
+    bank.database.close()
+    same = hgr("packs", "impact", str(proposed))
+    assert same.exit_code == 0, same.output
+    assert "past decisions: 0/1" in same.stdout
+    refuses = REFUSES.replace("2026-11-01", "2020-01-01")  # whatever day these tests run on
+    (proposed / "institution" / "2020-01-01.yaml").write_text(refuses)
+    told = hgr("packs", "impact", str(proposed))
+    assert told.exit_code == 1, told.output
+    assert "live grants: 1/1" in told.stdout
+    assert "1 would stand no longer" in told.stdout
+    assert "INST-99 no-aggregates-at-all: decision 1, grant 1" in told.stdout
+    assert f"grant {answer.grant_id}: permit → deny" in told.stdout
+    read = json.loads(hgr("packs", "impact", str(proposed), "--json").stdout)
+    assert read["by_outcome"] == {"permit → deny": {"decision": 1, "grant": 1}}
+    assert kinds(filled) == ["decision", "grant.created"]

@@ -320,7 +320,15 @@ def test_a_voiding_says_nothing_a_correction_something_and_nothing_is_voided_twi
 
 def test_a_decision_of_which_nobody_wrote_down_what_it_rests_on_is_touched(bank: Bank) -> None:
     granted = create(bank, AGGREGATE)
-    bank.database.write(lambda conn: conn.execute(sa.delete(metadata.tables["decision_rests_on"])))
+    rests_on = metadata.tables["decision_rests_on"]
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"):
+        bank.database.write(lambda conn: conn.execute(sa.delete(rests_on)))
+
+    def forget(conn: Any) -> None:
+        conn.exec_driver_sql("DROP TRIGGER decision_rests_on_no_delete")
+        conn.execute(sa.delete(rests_on))
+
+    bank.database.write(forget)
     found = preview(bank, "form", "frm_acb")
     assert ids(found) == ([], [granted.grant_id], [])
 

@@ -69,8 +69,24 @@ def upgrade() -> None:
     op.add_column("decision", sa.Column("law_generation_id", sa.String(), nullable=True))
     for table in ("collection", "consent_form", "party"):
         op.add_column(table, sa.Column("voided_at", instant, nullable=True))
+    for table in ("decision_rests_on", "law_file"):
+        _keep(table)
 
 
 def downgrade() -> None:
     """Refuse: what is recorded is never taken back."""
     raise NotImplementedError("a bank is never migrated backwards; restore its back-up instead")
+
+
+def _keep(table: str) -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION append_only()"
+        )
+        return
+    for act in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER {table}_no_{act.lower()} BEFORE {act} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, 'append-only: {table}'); END"
+        )

@@ -11,14 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from audit import log
-from gateway import deciding, pep
+from gateway import deciding, pep, standing
 from gateway.bank import Bank, open_bank
 from gateway.errors import ProblemError, SettingsError
 from gateway.registry import generations
 from gateway.release import grants
 from gateway.reports import exports, reading
 from gateway.tables import metadata
-from policies import packs
+from policies import packs, pdp
 from tests.gateway.conftest import settings_in
 from tests.gateway.test_acts import (
     AGGREGATE,
@@ -237,7 +237,15 @@ def test_packs_changed_behind_the_gateway_do_not_open_the_bank(
         "a file's absence": sa.delete(file).where(file.c.digest == digest),
         "the list": sa.update(made).values(files={EDITION: digest}),
     }[what]
-    bank.database.write(lambda conn: conn.execute(change))
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"):
+        bank.database.write(lambda conn: conn.execute(sa.delete(file)))
+
+    def behind(conn: Any) -> None:
+        for act in ("update", "delete"):
+            conn.exec_driver_sql(f"DROP TRIGGER law_file_no_{act}")
+        conn.execute(change)
+
+    bank.database.write(behind)
     bank.database.close()
     said = "was changed since" if what == "the list" else f"`{EDITION}` of generation"
     with pytest.raises(SettingsError, match=said):
@@ -309,3 +317,77 @@ def test_a_changed_file_in_a_package_is_named_with_the_first_difference(
         f'"{sha256(REFUSES.encode()).hexdigest()}"'
     )
     assert {"digests", "findings", "outcome"} <= set(one.differs)
+
+
+# --- impact ------------------------------------------------------------------------------------------
+
+
+def impact(bank: Bank, law: Any) -> standing.Impact:
+    with bank.database.read() as conn:
+        return standing.impact(conn, bank, lambda question: pdp.decide(question, law))
+
+
+def test_the_packs_in_force_change_nothing(bank: Bank) -> None:
+    create(bank, AGGREGATE)
+    create(bank)
+    found = impact(bank, bank.law)
+    assert found.changed == ()
+    assert (found.by_rule, found.by_outcome) == ({}, {})
+    assert found.looked_at == {"decision": 2, "case": 1, "grant": 1}
+
+
+def test_what_other_packs_would_change_is_told_by_rule_and_nothing_is_done(bank: Bank) -> None:
+    granted = create(bank, AGGREGATE)
+    create(bank)
+    size = len(kinds(bank))
+    found = impact(bank, packs.load(packs.folder_of(files())))
+    assert {(one.kind, one.id, one.before, one.after) for one in found.changed} == {
+        ("decision", granted.decision_id, "permit", "deny"),
+        ("grant", granted.grant_id, "permit", "deny"),
+    }
+    assert found.by_rule["INST-99 no-aggregates-at-all"] == {"decision": 1, "grant": 1}
+    assert found.by_outcome == {"permit → deny": {"decision": 1, "grant": 1}}
+    assert all(one.stops and "outcome" in one.what for one in found.changed)
+    assert found.changed[0].people[0] > found.changed[0].people[1] or "selection" not in (
+        found.changed[0].what
+    )
+    assert len(kinds(bank)) == size
+    activate(bank, propose(bank).id)
+    with bank.database.read() as conn:
+        assert grants.get(conn, granted.grant_id).state == "suspended", "as was foretold"
+
+
+def test_an_obligation_more_is_an_impact_that_stops_nothing(bank: Bank) -> None:
+    create(bank, AGGREGATE)
+    duty = REFUSES.replace("effect: deny", "effect: oblige\n    obligation: {id: tell-the-board}")
+    law = packs.load(packs.folder_of(files(**{"institution/2026-11-01.yaml": duty.encode()})))
+    found = impact(bank, law)
+    assert {one.what for one in found.changed} == {("obligations",)}
+    assert not any(one.stops for one in found.changed)
+
+
+def test_cases_and_grants_that_cannot_be_decided_any_more_are_named(bank: Bank) -> None:
+    granted, waiting = create(bank, AGGREGATE), create(bank)
+    researcher = metadata.tables["researcher"]
+    bank.database.write(
+        lambda conn: conn.execute(sa.update(researcher).values(employer_id="pty_cart_jv"))
+    )
+    found = impact(bank, bank.law)
+    assert found.undecidable == (waiting.case_id, granted.grant_id)
+
+
+def test_a_grant_with_nothing_left_and_a_decision_from_before_generations(bank: Bank) -> None:
+    answer = create(bank, AGGREGATE)
+    item, decision = metadata.tables["grant_item"], metadata.tables["decision"]
+
+    def change(conn: Any) -> None:
+        conn.exec_driver_sql("DROP TRIGGER decision_no_update")
+        conn.execute(sa.update(item).values(removed_at=bank.now(), removed_reason="x"))
+        conn.execute(sa.update(decision).values(law_generation_id=None))
+
+    bank.database.write(change)
+    found = impact(bank, bank.law)
+    assert (found.changed, found.looked_at) == ((), {"decision": 1, "case": 0, "grant": 0})
+    assert (
+        deciding.read_decision(bank, answer.decision_id, party_id=None).decision.outcome == "permit"
+    )
