@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,7 @@ from gateway.database import Database
 from gateway.errors import SettingsError
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Role
-from gateway.registry import generations
+from gateway.registry import calendar, duties, generations
 from gateway.registry.generations import Generation
 from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
@@ -344,6 +345,34 @@ def duos_match(
     with explained():
         answers = duos.match_file(file.read_bytes(), algorithm)
     sys.stdout.write(json.dumps(answers, ensure_ascii=False, indent=2) + "\n")
+
+
+@app.command("duties")
+def duties_list(
+    party: Annotated[str, typer.Option(help="of one party; all if not given")] = "",
+) -> None:
+    """Duties with their due dates, soonest first; exits 1 if one is overdue."""
+    with opened() as bank, bank.database.read() as conn:
+        today = bank.today()
+        found = duties.listed(conn, party_id=party or None, today=today)
+    for one in found:
+        done = "✓" if one.done_on else "[red]![/red]" if one.is_overdue(today) else " "
+        out.print(
+            f"{done} {one.due or '日期未知 · not known'}  {one.party_id}  {one.id}", soft_wrap=True
+        )
+        out.print(f"    {one.zh} · {one.en}", highlight=False, soft_wrap=True)
+    out.print(f"{len(found)} 项义务 · duties")
+    raise typer.Exit(1 if any(one.is_overdue(today) for one in found) else 0)
+
+
+@app.command("calendar")
+def calendar_import(file: Annotated[Path, typer.Argument(help="CSV: day,working,note")]) -> None:
+    """Take in the working days of one later year, from the State Council's notice."""
+    with opened() as bank:
+        content = file.read_bytes()
+        part = partial(calendar.import_days, content=content, now=bank.now())
+        year = recorded(bank, "calendar.imported", part, {"sha256": sha256(content).hexdigest()})
+    out.print(f"[green]✓[/green] {year}")
 
 
 # --- regulator ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from gateway.deciding import Answer, Prepared, append
 from gateway.errors import ProblemError
 from gateway.identity import tokens
 from gateway.identity.scopes import Caller
-from gateway.registry import papers, requests
+from gateway.registry import duties, papers, requests
 from gateway.registry.requests import Request
 from gateway.release import grants
 from gateway.review import cases
@@ -152,6 +152,16 @@ def make_grant(
             # goes and the transaction ends here.
             raise ProblemError("decision_failed", f"quota `{draw.quota_id}` has no room")
     about = {"grant": grant.id, "request": request.id, "decision": answer.decision_id}
+    duties.attach(
+        conn,
+        answer.decision.obligations,
+        bank.law.on(answer.as_of),
+        grant_id=grant.id,
+        party_id=request.party_id,
+        bank_party_id=bank.party_id,
+        today=bank.today(),
+        now=now,
+    )
     items = "\n".join(sorted(p.holding_id for p in picked))
     append(conn, bank, caller, "grant.created", about, commitments={"items": items})
     return grant.id

@@ -33,7 +33,7 @@ from gateway.deciding import (
 from gateway.effects import Released
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
-from gateway.registry import consents, generations, requests
+from gateway.registry import consents, duties, generations, requests
 from gateway.registry.ask import Ask
 from gateway.registry.generations import Generation
 from gateway.registry.requests import Request
@@ -343,6 +343,15 @@ async def withdraw_consent(
         for release, party in receivers:  # R-CON-04: notify past receivers
             whom = {**about, "release": release, "party": party}
             append(conn, bank, caller, "receiver.to_notify", whom)
+            duties.notify_receiver(
+                conn,
+                cause_id=withdrawal_id,
+                release_id=release,
+                receiver_id=party,
+                bank_party_id=bank.party_id,
+                today=bank.today(),
+                now=now,
+            )
         return Withdrawn(
             withdrawal_id=withdrawal_id,
             leaf_index=entry.index,

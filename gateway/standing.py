@@ -27,7 +27,7 @@ from gateway.bank import Bank, bump
 from gateway.deciding import append, prepare, record, stands
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
-from gateway.registry import papers, requests
+from gateway.registry import duties, papers, requests
 from gateway.release import grants
 from gateway.review import cases
 from gateway.tables import metadata, new_id
@@ -259,7 +259,16 @@ def reach(
     )
     for release, party in found.receivers:
         whom = {**about, "release": release, "party": party}
-        append(conn, bank, caller, "receiver.to_notify", whom)
+        entry = append(conn, bank, caller, "receiver.to_notify", whom)
+        duties.notify_receiver(
+            conn,
+            cause_id=f"entry_{entry.index}",
+            release_id=release,
+            receiver_id=party,
+            bank_party_id=bank.party_id,
+            today=bank.today(),
+            now=bank.now(),
+        )
     return reached
 
 

@@ -195,6 +195,36 @@ class Project(SQLModel, table=True):
     chinese_partner_id: str | None = Field(default=None, foreign_key="party.id")
     chinese_participation: bool | None = None
     records_open_and_backed_up: bool | None = None
+    ended_on: date | None = None  # the last day of the study, where it has ended
+    created_at: datetime = _instant()
+
+
+class DutyRow(SQLModel, table=True):
+    """An obligation with its due date, from the grant or withdrawal that brought it, or once it is done."""
+
+    __tablename__: ClassVar[str] = "duty"
+    id: str = Field(primary_key=True)  # `<cause>.<kind>`
+    kind: str
+    party_id: str = Field(foreign_key="party.id", index=True)
+    subject_id: str
+    no: str
+    zh: str
+    en: str
+    due: date | None = None
+    done_on: date | None = None
+    done_by: str | None = None
+    evidence_sha256: str = ""
+    alert: int | None = None
+    created_at: datetime = _instant()
+
+
+class CalendarDay(SQLModel, table=True):
+    """A day of a year that the kept calendar does not know, as the State Council's notice says."""
+
+    __tablename__: ClassVar[str] = "calendar_day"
+    day: date = Field(primary_key=True)
+    working: bool
+    note: str = ""
     created_at: datetime = _instant()
 
 

@@ -45,6 +45,7 @@ PAPERS = (
     "change_approval",
     "change_statement",
     "site_undertaking",
+    "renewal",
 )
 
 #: Those who may be there without taking part; nobody asks, benefits or hosts without doing so.

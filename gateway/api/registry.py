@@ -34,7 +34,9 @@ from gateway.api.schemas.parts import Page
 from gateway.api.schemas.registry import (
     AskedCorrection,
     AskedDetermination,
+    AskedDone,
     AskedEdge,
+    AskedEnd,
     AskedMapping,
     AskedMerger,
     AskedName,
@@ -46,6 +48,7 @@ from gateway.api.schemas.registry import (
     ControlOut,
     CorrectionOut,
     DeterminationOut,
+    DutyOut,
     EdgeOut,
     FormOut,
     MappingOut,
@@ -57,6 +60,7 @@ from gateway.api.views import (
     control,
     correction,
     determination,
+    duty,
     edge,
     form,
     mapping,
@@ -67,7 +71,7 @@ from gateway.api.views import (
 from gateway.bank import Bank
 from gateway.errors import ProblemError
 from gateway.identity.caller import Caller, require
-from gateway.registry import consents, determinations, papers, parties
+from gateway.registry import consents, determinations, duties, papers, parties
 from gateway.registry.ownership import ownership_of
 from gateway.replies import Rendered
 from gateway.tables import new_id
@@ -798,6 +802,36 @@ async def add_project(
 
 
 @operation(
+    summary="End a project",
+    purpose="The last day of the study: the joint report on its cooperation is due six months on.",
+    answers={200: _NEW},
+    errors=("not_found", "already_done"),
+    example={"on": "2026-11-01", "evidence": "虚构的结题证明"},
+    fill={"project_id": "prj_sino_foreign"},
+)
+@router.post("/v1/projects/{project_id}:end")
+async def end_project(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    project_id: str,
+    asked: Annotated[AskedEnd, Depends(Body(AskedEnd))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """200 with its id."""
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "project.ended",
+        lambda conn: parties.end_project(conn, project_id, on=asked.on),
+        lambda name: {"project": name},
+        lambda name: rendered(Registered(id=name)),
+    )
+
+
+@operation(
     summary="Register a researcher",
     purpose="A person who would use what is released, with employer and nationality.",
     answers={201: _NEW},
@@ -833,6 +867,83 @@ async def add_researcher(
         add,
         lambda name: {"researcher": name, "party": asked.employer},
         _registered,
+    )
+
+
+# --- duties ---------------------------------------------------------------------------------------
+
+
+@operation(
+    summary="Duties with their due dates",
+    purpose="Of one party or all: reports, renewals, statements, people to tell. Soonest first, those "
+    "done last. Overdue ones are facts of later decisions.",
+    answers={200: Answer(model=Page[DutyOut], says="All of them")},
+)
+@router.get("/v1/duties")
+def list_duties(bank: OpenBank, _: Reading, party: Wanted = None) -> Response:
+    """Every duty."""
+    today = bank.today()
+    with bank.database.read() as conn:
+        found = duties.listed(conn, party_id=party, today=today)
+    return answered(Page[DutyOut](data=[duty(one, today) for one in found], has_more=False))
+
+
+@operation(
+    summary="Your duties",
+    purpose="What your organisation owes under its grants and cooperations, soonest first.",
+    answers={200: Answer(model=Page[DutyOut], says="All of them")},
+)
+@router.get("/v1/duties/own")
+def list_own_duties(
+    bank: OpenBank, caller: Annotated[Caller, Depends(require("grants:read"))]
+) -> Response:
+    """Every duty of the caller's own party."""
+    today = bank.today()
+    with bank.database.read() as conn:
+        found = duties.listed(conn, party_id=caller.party_id, today=today)
+    return answered(Page[DutyOut](data=[duty(one, today) for one in found], has_more=False))
+
+
+@operation(
+    summary="Record that a duty was met",
+    purpose="On a day, with its evidence by hash. A renewal is met by its checked paper instead.",
+    answers={200: Answer(model=DutyOut, says="The duty")},
+    errors=("not_found", "already_done"),
+    example={"on": "2026-11-01", "evidence_sha256": examples.DIGEST},
+    fill={"duty_id": "{duty}"},
+)
+@router.post("/v1/duties/{duty_id}:done")
+async def finish_duty(
+    request: Request,
+    bank: OpenBank,
+    caller: Writing,
+    duty_id: str,
+    asked: Annotated[AskedDone, Depends(Body(AskedDone))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """The duty, done."""
+    today = bank.today()
+
+    def finish(conn: Connection) -> duties.Duty:
+        return duties.done(
+            conn,
+            duty_id,
+            on=asked.on,
+            evidence_sha256=asked.evidence_sha256,
+            person_id=caller.id,
+            today=today,
+            now=bank.now(),
+        )
+
+    return await _recorded(
+        request,
+        bank,
+        caller,
+        key,
+        "duty.done",
+        finish,
+        lambda made: {"duty": made.id, "evidence": made.evidence_sha256},
+        lambda made: rendered(duty(made, today)),
     )
 
 

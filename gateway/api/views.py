@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -14,6 +15,7 @@ from gateway.api.schemas.registry import (
     ControlOut,
     CorrectionOut,
     DeterminationOut,
+    DutyOut,
     EdgeOut,
     FormerNameOut,
     FormOut,
@@ -32,6 +34,7 @@ from gateway.identity.scopes import Caller
 from gateway.registry import requests
 from gateway.registry.consents import Mapped
 from gateway.registry.determinations import Determined
+from gateway.registry.duties import Duty
 from gateway.registry.ownership import Ownership
 from gateway.registry.papers import Paper
 from gateway.registry.requests import Request
@@ -250,6 +253,23 @@ def party(row: RowMapping, former: Sequence[RowMapping] = ()) -> PartyOut:
             for one in former
         ],
         merged_into=row["merged_into_id"],
+    )
+
+
+def duty(one: Duty, today: date) -> DutyOut:
+    """A duty as it stands today."""
+    return DutyOut(
+        id=one.id,
+        kind=one.kind,
+        party=one.party_id,
+        subject=one.subject_id,
+        no=one.no,
+        says=Words(zh=one.zh, en=one.en),
+        due=one.due,
+        overdue=one.is_overdue(today),
+        alert=one.alert,
+        done_on=one.done_on,
+        evidence_sha256=one.evidence_sha256,
     )
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row
 
 from gateway.bank import Bank, facts_version
 from gateway.errors import FieldError, ProblemError
-from gateway.registry import cohorts, determinations, papers
+from gateway.registry import cohorts, determinations, duties, papers
 from gateway.registry.ask import Ask, named_in, purpose_of, roles_of
 from gateway.registry.cohorts import Cohort, Reduced
 from gateway.registry.determinations import Found
@@ -141,6 +141,13 @@ def gather(
     for kind, paper in chosen.items():
         facts |= papers.facts(paper, kind, fit)
     facts |= _reporter(conn, chosen["prior_report"], found, as_of)
+    facts |= duties.facts(
+        conn,
+        requester_id=requester_party_id,
+        project_id=project.id,
+        licence=chosen["preservation"],
+        as_of=as_of,
+    )
     return Gathered(
         question=Question(
             as_of=as_of,

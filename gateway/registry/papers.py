@@ -46,6 +46,7 @@ KINDS = (
     "change_approval",
     "change_statement",
     "site_undertaking",
+    "renewal",
 )
 #: A source institution's consent to one use of its collection; read per collection, like `deposit`.
 OWNER_CONSENT = "owner_consent"
@@ -287,7 +288,7 @@ def counting(conn: Connection, fit: Fit, *, bank_party_id: str) -> tuple[Paper, 
 
 
 def _is_bound(paper: Paper, fit: Fit, bank_party_id: str) -> bool:
-    if paper.kind == "preservation":
+    if paper.kind in {"preservation", "renewal"}:
         return paper.holder_id == bank_party_id
     if paper.collection_id is not None:
         return paper.collection_id in fit.collections

@@ -212,6 +212,21 @@ def add_project(
     return project_id
 
 
+def end_project(conn: Connection, project_id: str, *, on: date) -> str:
+    """Record the last day of a study; the report on its cooperation is due from then.
+
+    Raises `ProblemError` `not_found`, `already_done`.
+    """
+    row = conn.execute(sa.select(_PROJECT).where(_PROJECT.c.id == project_id)).first()
+    if row is None:
+        raise ProblemError("not_found", f"there is no project `{project_id}`")
+    if row.ended_on is not None:
+        raise ProblemError("already_done", f"`{project_id}` ended on `{row.ended_on}`")
+    conn.execute(sa.update(_PROJECT).where(_PROJECT.c.id == project_id).values(ended_on=on))
+    bump(conn)
+    return project_id
+
+
 def add_researcher(
     conn: Connection,
     *,

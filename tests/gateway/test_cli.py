@@ -272,3 +272,16 @@ def test_impact_counts_what_would_come_out_otherwise(filled: Path, proposed: Pat
     read = json.loads(hgr("packs", "impact", str(proposed), "--json").stdout)
     assert read["by_outcome"] == {"permit → deny": {"decision": 1, "grant": 1}}
     assert kinds(filled) == ["decision", "grant.created"]
+
+
+def test_duties_and_the_calendar(filled: Path) -> None:
+    listed = hgr("duties")
+    assert listed.exit_code == 0
+    assert "duties" in listed.output
+    file = filled / "2099.csv"
+    file.write_text("day,working,note\n2099-01-01,no,元旦\n")
+    assert "2099" in hgr("calendar", str(file)).output
+    again = hgr("calendar", str(file))
+    assert again.exit_code == 2
+    assert "imported already" in again.stderr
+    assert kinds(filled)[-1] == "calendar.imported"

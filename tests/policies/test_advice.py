@@ -173,7 +173,11 @@ def test_what_waits_what_is_unknown_and_when_duties_are_due() -> None:
     permit = decide(question(HOSPITAL), LAW)
     text = plain.answer(permit, LAW.vocabulary, as_of=TODAY)
     assert "没有障碍。" in text["zh"]
-    assert "within 1 months of the grant (2026-12-22)" in text["en"]
+    months = replace(
+        permit, obligations=(replace(permit.obligations[0], before_release=False, months=1),)
+    )
+    said = plain.answer(months, LAW.vocabulary, as_of=TODAY)["en"]
+    assert "within 1 months of the grant (2026-12-22)" in said
     assert "before release" in text["en"]
     assert "stands until 2030-12-31 at the latest" in text["en"]
     dated = replace(

@@ -44,6 +44,7 @@ PaperKind = Literal[
     "change_approval",
     "change_statement",
     "site_undertaking",
+    "renewal",
     "owner_consent",
 ]
 
@@ -398,6 +399,39 @@ class EdgeOut(Shape):
     valid_from: date
     valid_to: date | None
     evidence: str
+
+
+class AskedDone(Asked):
+    """That a duty was met: the day, and its evidence by hash."""
+
+    on: Day
+    evidence_sha256: Sha256
+
+
+class DutyOut(Shape):
+    """One duty with its due date; null where no calendar of that year is known."""
+
+    object: Literal["duty"] = "duty"
+    id: str
+    kind: str
+    party: str
+    subject: str
+    no: str
+    says: Words
+    due: date | None
+    overdue: bool
+    alert: int | None = Field(
+        description="working days left before a licence ends: 90, 60, 45 or 30"
+    )
+    done_on: date | None
+    evidence_sha256: str
+
+
+class AskedEnd(Asked):
+    """The last day of a study, and what shows it."""
+
+    on: Day
+    evidence: Annotated[str, Field(min_length=1, max_length=4000)]
 
 
 class AskedProject(Asked):

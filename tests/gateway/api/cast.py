@@ -195,5 +195,6 @@ def _story(door: Door, bank: Bank, cast: Cast) -> None:
     packs = {**examples.PACKS, "files": {"checked.yaml": "# 另一说明\nchecked: []\n"}}
     proposed = door.post("/v1/law/generations", json=packs, as_=cast.sessions["admin.one"])
     made["proposed_generation"] = good(proposed, 201)["id"]
+    made["duty"] = good(door.get("/v1/duties", as_=cast.officer))["data"][0]["id"]
     export = door.post("/v1/audit/exports", as_=cast.sessions["regulator.one"])
     made["export"] = good(export, 201)["id"]

@@ -160,3 +160,19 @@ def test_an_act_without_rules_yet_comes_with_the_officers_question(
     assert asked["en"].endswith("?")
     again = good(door.get(made["links"]["self"], as_=cast.key))
     assert again["blockers"] == made["blockers"]
+
+
+def test_duties_are_listed_met_and_the_overdue_ones_felt(door: Door, cast: Cast) -> None:
+    path = "/v1/duties"
+    mine = good(door.get(f"{path}/own", as_=cast.key))["data"]
+    assert mine
+    assert {one["party"] for one in mine} == {"pty_shanghai_hospital"}
+    assert door.get(path, as_=cast.key).status_code == 403
+    body = {"on": "2020-01-01", "evidence_sha256": "1" * 64}
+    met = good(door.post(f"{path}/{mine[0]['id']}:done", json=body, as_=cast.officer))
+    assert (met["done_on"], met["overdue"]) == ("2020-01-01", False)
+    assert door.post(f"{path}/{mine[0]['id']}:done", json=body, as_=cast.officer).status_code == 409
+    with door.app.state.bank.database.engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE duty SET due = '2020-01-01', done_on = NULL")
+    made = good(door.post("/v1/evaluations", json={"ask": ask()}, as_=cast.key))
+    assert "INST-06" in [one["no"] for one in made["blockers"]]
