@@ -371,7 +371,8 @@ def calendar_import(file: Annotated[Path, typer.Argument(help="CSV: day,working,
     with opened() as bank:
         content = file.read_bytes()
         part = partial(calendar.import_days, content=content, now=bank.now())
-        year = recorded(bank, "calendar.imported", part, {"sha256": sha256(content).hexdigest()})
+        digest = sha256(content).hexdigest()
+        year = recorded(bank, "calendar.imported", part, lambda _: {"sha256": digest})
     out.print(f"[green]✓[/green] {year}")
 
 

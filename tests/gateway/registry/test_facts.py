@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from gateway.bank import Bank, facts_version
 from gateway.demo_world import World
 from gateway.errors import ProblemError
-from gateway.registry import consents, determinations, facts, papers
+from gateway.registry import consents, determinations, duties, facts, papers
 from gateway.registry.ask import Ask, pointer_of
 from gateway.registry.facts import Gathered
 from gateway.tables import metadata
@@ -174,6 +174,18 @@ def test_the_hospitals_plain_request_is_permitted_but_for_some_donors(bank: Bank
 
 def test_it_stands_a_year_later_as_well(bank: Bank, clock: SettableClock) -> None:
     clock.advance(days=365)
+    with bank.database.read() as conn:
+        overdue = decide(conn, bank)[1]
+    assert isinstance(overdue, Refer)
+    assert [f.no for f in overdue.findings if f.effect == "refer" and f.result == "holds"] == [
+        "R-PRE-04"
+    ]
+    bank.database.write(
+        lambda conn: duties.done(
+            conn, "annual-report.2026", on=date(2027, 1, 20), evidence_sha256="0" * 64,
+            person_id="psn_a", today=bank.today(), now=START,
+        )
+    )  # fmt: skip
     with bank.database.read() as conn:
         assert isinstance(decide(conn, bank)[1], Permit)
 
