@@ -471,15 +471,22 @@ async def record_event(
     *,
     subjects: Callable[[T], Mapping[str, str]],
     reply: Reply,
+    reaches: Callable[[T], tuple[str, str]] | None = None,
 ) -> Rendered:
     """The one door for every other entry: `part` runs and its entry is appended, or neither.
 
     `subjects` names opaque ids from the part's result for the leaf; `reply.render` gets the result.
+    `reaches` names the shared fact (kind, id) of which something new is known: live grants that rest on
+    it are decided again in the same transaction.
     """
 
     def act(conn: Connection) -> T:
         result = part(conn)
-        append(conn, bank, caller, kind, subjects(result))
+        about = subjects(result)
+        append(conn, bank, caller, kind, about)
+        if reaches is not None:
+            live = standing.touched(conn, *reaches(result)).grants
+            standing.reach(conn, bank, caller, standing.Reach(grants=live), about)
         return result
 
     return await commit(bank, reply, act)

@@ -175,11 +175,7 @@ class Reach:
 
 
 def touched(conn: Connection, kind: str, subject_id: str) -> Reach:
-    """Whom a change of this fact reaches, nothing decided again; by id. Writes nothing.
-
-    Raises `ProblemError` `not_found`, `invalid_request` for a kind that is none.
-    """
-    row_of(conn, kind, subject_id)
+    """Whom a change of this fact reaches, nothing decided again; by id. Writes nothing."""
     rests = sa.or_(
         _DECISION.c.id.in_(
             sa.select(_RESTS_ON.c.decision_id).where(

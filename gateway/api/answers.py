@@ -271,12 +271,12 @@ def _citations(finding: Finding) -> list[CitationOut]:
 
 
 def _missing(bank: Bank, name: str) -> MissingFact:
-    fact = bank.law.vocabulary.facts[name]
+    fact = bank.law.vocabulary.facts.get(name)  # None: a name of packs that were in force before
     where = pointer_of(name)
     return MissingFact(
         fact=name,
-        says=_words(fact.says),
-        source=str(fact.source) if fact.source else None,
+        says=_words(fact.says) if fact else Words(zh=name, en=name),
+        source=str(fact.source) if fact and fact.source else None,
         pointer=f"/ask{where}" if where else None,
     )
 

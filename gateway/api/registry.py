@@ -90,7 +90,7 @@ _MAPPING = Answer(model=MappingOut, says="The mapping")
 _NEW = Answer(model=Registered, says="Its id")
 
 
-async def _recorded(
+async def _recorded(  # noqa: PLR0913 - what an entry is made of, each by its name
     request: Request,
     bank: Bank,
     caller: Caller,
@@ -99,9 +99,15 @@ async def _recorded(
     part: Callable[[Connection], T],
     subjects: Callable[[T], Mapping[str, str]],
     render: Callable[[T], Rendered],
+    *,
+    reaches: Callable[[T], tuple[str, str]] | None = None,
 ) -> Response:
     how = await reply(request, caller, key, render)
-    return sent(await pep.record_event(bank, caller, kind, part, subjects=subjects, reply=how))
+    return sent(
+        await pep.record_event(
+            bank, caller, kind, part, subjects=subjects, reply=how, reaches=reaches
+        )
+    )
 
 
 def _registered(name: str) -> Rendered:
@@ -412,7 +418,8 @@ async def propose_determination(
 
 @operation(
     summary="Confirm a determination",
-    purpose="The second person's word: from here on it is a fact in every decision.",
+    purpose="The second person's word: from here on it is a fact in every decision; live grants "
+    "that rest on its subject are decided again.",
     answers={200: _FINDING},
     errors=("not_found", "same_person", "already_done", "state_conflict"),
     fill={"determination_id": "{proposed_determination}"},
@@ -437,6 +444,7 @@ async def confirm_determination(
         ),
         _of_finding,
         lambda made: rendered(determination(made)),
+        reaches=lambda made: (made.subject_kind, made.subject_id),
     )
 
 
@@ -515,7 +523,8 @@ async def propose_mapping(
 
 @operation(
     summary="Confirm a mapping",
-    purpose="The second signature: from here on the form means this, for every donor who signed it.",
+    purpose="The second signature: from here on the form means this, for every donor who signed it; live "
+    "grants that rest on the form are decided again.",
     answers={200: _MAPPING},
     errors=("not_found", "same_person", "already_done"),
     fill={"mapping_id": "{proposed_mapping}"},
@@ -536,6 +545,7 @@ async def confirm_mapping(
         ),
         _of_mapping,
         lambda made: rendered(mapping(made)),
+        reaches=lambda made: ("form", made.form_id),
     )
 
 
@@ -678,6 +688,7 @@ async def merge_party(
         ),
         lambda name: {"party": party_id, "into": asked.into, "edge": name},
         _registered,
+        reaches=lambda _: ("party", party_id),
     )
 
 
@@ -705,7 +716,8 @@ def read_control(
 
 @operation(
     summary="Record who holds or steers whom",
-    purpose="One control edge with exact shares; what it makes foreign, decisions say from then on.",
+    purpose="One control edge with exact shares; what it makes foreign, decisions say from then on; live "
+    "grants of those it holds are decided again.",
     answers={201: _NEW},
     errors=("not_found",),
     example=examples.EDGE,
@@ -743,6 +755,7 @@ async def add_edge(
         add,
         lambda name: {"edge": name, "owner": asked.owner, "owned": asked.owned},
         _registered,
+        reaches=lambda _: ("party", asked.owned),
     )
 
 
