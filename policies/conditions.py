@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policies.strict import Data, Path
+from policies.strict import Data, Path, shown
 from policies.vocabulary import ACT, Fact, FactType, Lookup, fraction, is_value_of
 
-#: Told of each mistake: the path in the file, then the sentence in English and Chinese.
-Report = Callable[[Path, str, str], None]
+#: Told of each mistake: the path in the file, its code, then the sentence in English and Chinese.
+Report = Callable[[Path, str, str, str], None]
 
 
 _Why = Callable[[Lookup], bool | frozenset[str]]
@@ -73,7 +73,8 @@ class _Place:
     def fact(self, name: str) -> Fact | None:
         found = self.facts.get(name)
         if found is None:
-            self.report(self.path, f"unknown fact `{name}`", f"未知事实 `{name}`")
+            en, zh = f"unknown fact `{shown(name)}`", f"未知事实 `{shown(name)}`"
+            self.report(self.path, "unknown_fact", en, zh)
         return found
 
 
@@ -117,6 +118,7 @@ def _parse(data: Data, place: _Place) -> Condition | None:
             return _leaf(name, sign, parts_of[sign], place)
     place.report(
         place.path,
+        "bad_condition",
         "a condition is one of all, any, not, or a fact with exactly one operator",
         "条件必须是 all、any、not 之一，或一个事实加恰好一个运算符",
     )
@@ -126,7 +128,8 @@ def _parse(data: Data, place: _Place) -> Condition | None:
 def _several(parts: Sequence[Data], place: _Place, *, deciding: bool) -> Condition | None:
     """`all` (decided by one False) and `any` (decided by one True)."""
     if not parts:
-        place.report(place.path, "an empty list decides nothing", "列表不能为空")
+        en, zh = "an empty list decides nothing", "空列表不能决定任何事"
+        place.report(place.path, "empty_list", en, zh)
         return None
     parsed = [_parse(part, place.under(index)) for index, part in enumerate(parts)]
     inner = [condition for condition in parsed if condition is not None]
@@ -203,12 +206,14 @@ def _leaf(name: str, sign: str, right: Data, place: _Place) -> Condition | None:
     beside = place.under(sign)
     if sign == "known":
         if not isinstance(right, bool):
-            beside.report(beside.path, "`known` takes true or false", "只能取 true 或 false")
+            en, zh = "`known` takes true or false", "`known` 只能取 true 或 false"
+            beside.report(beside.path, "bad_operand", en, zh)
             return None
         return _known(name, wanted=right)
     if fact.type not in _OPERATORS[sign].types:
         en = f"`{sign}` does not fit `{name}`, a {fact.type}"
-        beside.report(beside.path, en, f"`{sign}` 不适用于该事实的类型")
+        zh = f"`{sign}` 不适用于 {fact.type} 类型的 `{name}`"
+        beside.report(beside.path, "operator_does_not_fit", en, zh)
         return None
     match right:
         case {"fact": str(other), **rest} if not rest:
@@ -232,16 +237,16 @@ def _against_literal(fact: Fact, sign: str, right: Data, place: _Place) -> Condi
     """A fact beside a value, or beside a list of values, written in the pack."""
     kind = _OPERATORS[sign]
     if kind.many is not isinstance(right, list) or right == []:
-        en = f"`{sign}` takes " + (
-            "a list that is not empty, or a set" if kind.many else "one value"
-        )
-        place.report(place.path, en, f"`{sign}` 右侧的形式不对")
+        takes = ("a list that is not empty, or a set", "一个非空列表或者集合事实")
+        en, zh = takes if kind.many else ("one value", "一个值")
+        place.report(place.path, "bad_operand", f"`{sign}` takes {en}", f"`{sign}` 右侧应为{zh}")
         return None
     members = right if isinstance(right, list) else [right]
     wrong = [member for member in members if not _is_literal_of(member, fact)]
     for member in wrong:
-        en = f"`{member}` is no {fact.type} that `{fact.name}` can be"
-        place.report(place.path, en, f"`{member}` 不是 `{fact.name}` 的可能取值")
+        en = f"`{shown(member)}` is no {fact.type} that `{fact.name}` can be"
+        zh = f"`{shown(member)}` 不是 {fact.type} 类型的 `{fact.name}` 的可能取值"
+        place.report(place.path, "bad_value", en, zh)
     if wrong:
         return None
     shares = fact.type is FactType.FRACTION
@@ -298,7 +303,8 @@ def _against_fact(fact: Fact, sign: str, other: str, place: _Place) -> Condition
     wanted = FactType.SET if many else fact.type
     if beside.type is not wanted or (many and fact.type not in _IN_SETS):
         en = f"`{fact.name}`, a {fact.type}, cannot stand beside `{other}`, a {beside.type}"
-        place.report(place.path, en, "两个事实的类型不能比较")
+        zh = f"{fact.type} 类型的 `{fact.name}` 不能与 {beside.type} 类型的 `{other}` 比较"
+        place.report(place.path, "types_differ", en, zh)
         return None
     shares = fact.type is FactType.FRACTION
     name, test = fact.name, _OPERATORS[sign].test

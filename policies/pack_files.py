@@ -145,25 +145,25 @@ def vocabulary_from(
     for path, row in _filled(content):
         name = row["name"]
         if name in facts:
-            mistakes.append(
-                document.mistake(path, en=f"fact `{name}` is declared twice", zh="事实重复定义")
-            )
+            en, zh = f"fact `{name}` is declared twice", f"事实 `{name}` 重复定义"
+            mistakes.append(document.mistake(path, code="fact_declared_twice", en=en, zh=zh))
         if "<" in name:
-            mistakes.append(
-                document.mistake(path, en=f"no template fills in `{name}`", zh="没有对应的模板")
-            )
+            en, zh = f"no template fills in `{name}`", f"没有模板可以填入 `{name}`"
+            mistakes.append(document.mistake(path, code="no_template", en=en, zh=zh))
         if "function" in row and row["function"] not in functions:
-            mistakes.append(
-                document.mistake(
-                    path, en=f"no function `{row['function']}` in derived.py", zh="派生函数不存在"
-                )
+            function = row["function"]
+            en, zh = (
+                f"no function `{function}` in derived.py",
+                f"derived.py 中没有函数 `{function}`",
             )
+            mistakes.append(document.mistake(path, code="no_function", en=en, zh=zh))
             continue
         facts[name] = _fact(row, functions, confirmed)
         places[name] = path
     for name, fact in facts.items():
         mistakes.extend(
-            document.mistake(places[name], en=en, zh=zh) for en, zh in _wrong_inputs(fact, facts)
+            document.mistake(places[name], code=code, en=en, zh=zh)
+            for code, en, zh in _wrong_inputs(fact, facts)
         )
     mistakes.extend(_cycle(document, facts, places))
     if mistakes:
@@ -228,13 +228,15 @@ def _fact(row: _Row, functions: Mapping[str, Function], confirmed: frozenset[str
     )
 
 
-def _wrong_inputs(fact: Fact, facts: Mapping[str, Fact]) -> Iterator[tuple[str, str]]:
+def _wrong_inputs(fact: Fact, facts: Mapping[str, Fact]) -> Iterator[tuple[str, str, str]]:
     for name in fact.derived.inputs if fact.derived else ():
         if name not in facts:
-            yield f"`{fact.name}` reads the unknown fact `{name}`", "派生事实引用了未知事实"
+            en = f"`{fact.name}` reads the unknown fact `{name}`"
+            yield "unknown_fact", en, f"`{fact.name}` 引用了未知事实 `{name}`"
         elif facts[name].level not in READABLE[fact.level]:
             level = facts[name].level
-            yield f"`{fact.name}` may not read `{name}`, a {level} fact", "层级不允许引用"
+            en = f"`{fact.name}` may not read `{name}`, a {level} fact"
+            yield "out_of_sight", en, f"`{fact.name}` 不能引用 {level} 层级的事实 `{name}`"
 
 
 def _cycle(
@@ -245,9 +247,9 @@ def _cycle(
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         circle: list[str] = error.args[1]
-        yield document.mistake(
-            places[circle[0]], en=f"derived facts in a circle: {' > '.join(circle)}", zh="循环引用"
-        )
+        way = " > ".join(circle)
+        en, zh = f"derived facts in a circle: {way}", f"派生事实循环引用：{way}"
+        yield document.mistake(places[circle[0]], code="circle", en=en, zh=zh)
 
 
 # ---- an edition ----------------------------------------------------------------------------------
@@ -320,13 +322,17 @@ def edition_from(
     somebody has checked.
     """
     mistakes = shape_mistakes(document, PACK)
-    if mistakes:
-        return None, mistakes
     content: Any = document.data
     reader = _Reader(document, vocabulary, confirmed)
-    rules = [reader.rule(row, place) for place, row in enumerate(content["rules"])]
-    if reader.mistakes:
-        return None, reader.mistakes
+    rules = [
+        reader.rule(row, place)
+        for place, row in enumerate(_list_in(content, "rules"))
+        # The rules that have their shape are read though another has not: all mistakes are told at once.
+        if not _stands_in(f"rules.{place}", mistakes)
+    ]
+    mistakes += reader.mistakes
+    if mistakes:
+        return None, mistakes
     return Edition(
         pack=content["pack"],
         in_force=content["in_force"],
@@ -339,6 +345,15 @@ def edition_from(
     ), []
 
 
+def _list_in(content: object, key: str) -> list[Any]:
+    found = content.get(key) if isinstance(content, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _stands_in(place: str, mistakes: Iterable[Mistake]) -> bool:
+    return any(one.key == place or one.key.startswith(f"{place}.") for one in mistakes)
+
+
 class _Reader:
     """Reads the rules of one file; owns the list of mistakes until the file is done."""
 
@@ -346,24 +361,28 @@ class _Reader:
         self, document: Document, vocabulary: Vocabulary, confirmed: Collection[str]
     ) -> None:
         self.mistakes: list[Mistake] = []
-        self._content: Any = document.data
+        content: Any = document.data if isinstance(document.data, dict) else {}
+        # Either may be missing: then that is a mistake of the file, and its rules come to nothing.
+        self._pack, self._in_force = content.get("pack"), content.get("in_force")
         self._document = document
         self._vocabulary = vocabulary
         self._confirmed = confirmed
         self._ids: set[str] = set()
 
-    def report(self, path: Path, en: str, zh: str) -> None:
-        self.mistakes.append(self._document.mistake(path, en=en, zh=zh))
+    def report(self, path: Path, code: str, en: str, zh: str) -> None:
+        self.mistakes.append(self._document.mistake(path, code=code, en=en, zh=zh))
 
     def rule(self, row: _Row, place: int) -> Rule | None:
         path: Path = ("rules", place)
         effect, level = Effect(row["effect"]), Level(row["level"])
         if row["id"] in self._ids:
-            self.report((*path, "id"), f"rule `{row['id']}` stands here twice", "规则重复定义")
+            en, zh = f"rule `{row['id']}` stands here twice", f"规则 `{row['id']}` 在本文件中重复"
+            self.report((*path, "id"), "rule_twice", en, zh)
         self._ids.add(row["id"])
         for key in _DEMANDED[effect]:
             if key not in row:
-                self.report((*path, key), f"is missing: {effect} demands it", "缺少该键")
+                en, zh = f"is missing: {effect} demands it", f"缺少该键：{effect} 规则必须写明"
+                self.report((*path, key), "missing_key", en, zh)
         applies = self.condition(row, "applies", level, path) if "applies" in row else None
         when = self.condition(row, "when", level, path)
         if when is None:
@@ -371,8 +390,8 @@ class _Reader:
         return Rule(
             id=row["id"],
             no=row["no"],
-            pack=self._content["pack"],
-            edition=self._content["in_force"],
+            pack=self._pack,
+            edition=self._in_force,
             level=level,
             effect=effect,
             says=row["says"],
@@ -397,5 +416,6 @@ class _Reader:
             seen = self._vocabulary.facts[name].level
             if seen not in _SEES[level]:
                 en = f"a {level} rule cannot see `{name}`, a {seen} fact"
-                self.report((*path, key), en, "该层级的规则不能引用此事实")
+                zh = f"{level} 层级的规则不能引用 {seen} 层级的事实 `{name}`"
+                self.report((*path, key), "out_of_sight", en, zh)
         return condition

@@ -16,6 +16,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -26,10 +27,10 @@ from zipfile import ZipFile
 
 from policies import derived, disease, duo, rules, strict
 from policies.decision import Result
-from policies.pack_files import CASES, CHECKED, edition_from, vocabulary_from
+from policies.pack_files import CASES, CHECKED, PACK, edition_from, vocabulary_from
 from policies.request import PolicyError, Value
 from policies.rules import Edition, Law, Rule
-from policies.strict import Document, Mistake, StrictError, shape_mistakes
+from policies.strict import Document, Mistake, StrictError, shape_mistakes, shown
 from policies.vocabulary import Derived, Fact, Function, Lookup, Scope, Vocabulary, is_value_of
 
 _FILE = re.compile(
@@ -76,10 +77,7 @@ def check(
 ) -> tuple[Mistake, ...]:
     """Everything wrong with the packs of a directory, after running all their cases."""
     reader = _Directory(directory or shipped(), functions)
-    law = reader.law()
-    if law is not None:
-        for edition in law.editions:
-            reader.run_cases(edition, law)
+    reader.check_cases(reader.law())
     return tuple(sorted(reader.mistakes))
 
 
@@ -118,33 +116,46 @@ class _Directory:
         self.mistakes: list[Mistake] = []
         self._directory = directory
         self._functions = functions
+        self._files: list[str] = []  # of the editions
+        self._documents: dict[str, Document] = {}  # of those that could be read, for their lines
+        self._broken: set[str] = set()  # the folders with an edition that could not be read
 
     def law(self) -> Law | None:
-        """1 checked.yaml · 2 vocabulary.yaml · 3 each edition · 4 what they say together."""
+        """1 checked.yaml · 2 vocabulary.yaml · 3 each edition · 4 what they say together.
+
+        What is wrong in one file hides nothing that is wrong in another, but what the other says of it.
+        """
         # 1
         checked = self._file("checked.yaml")
         confirmed = self._confirmed(checked.document) if checked else {}
         # 2
         words = self._file("vocabulary.yaml")
-        if checked is None or words is None:
-            return None
-        vocabulary, wrong = vocabulary_from(words.document, self._functions, frozenset(confirmed))
-        self.mistakes += wrong
-        if vocabulary is None:
-            return None
+        vocabulary = None
+        if words is not None:
+            vocabulary, wrong = vocabulary_from(
+                words.document, self._functions, frozenset(confirmed)
+            )
+            self.mistakes += wrong
         # 3
+        entries = list(self._directory.iterdir()) if self._directory.is_dir() else []
         editions = [
             edition
-            for folder in sorted(self._directory.iterdir(), key=lambda entry: entry.name)
+            for folder in sorted(entries, key=lambda entry: entry.name)
             if folder.is_dir()
             for edition in self._editions(folder, vocabulary, frozenset(confirmed))
         ]
         # 4
-        self.mistakes += _across(editions)
+        whole = [one for one in editions if one.pack not in self._broken]
+        self.mistakes += _across(whole, self._documents)
+        if checked is None or words is None or vocabulary is None or self._broken:
+            return None
         named = {rule.id for edition in editions for rule in edition.rules} | set(vocabulary.facts)
         self.mistakes += [
             checked.document.mistake(
-                ("checked", place, "rule"), en=f"no rule or derived fact `{name}`", zh="没有该规则"
+                ("checked", place, "rule"),
+                code="no_such_rule",
+                en=f"no rule or derived fact `{name}`",
+                zh=f"没有规则或者派生事实 `{name}`",
             )
             for name, place in confirmed.items()
             if name not in named
@@ -161,10 +172,17 @@ class _Directory:
         }
         return Law(vocabulary, editions, digests)
 
-    def run_cases(self, edition: Edition, law: Law) -> None:
-        file = self._file(edition.file.replace(".yaml", ".cases.yaml"))
-        if file is not None:
-            self.mistakes += _case_mistakes(edition, file.document, law)
+    def check_cases(self, law: Law | None) -> None:
+        """Run the cases of every edition; without a law, only their shape can be checked."""
+        editions = {edition.file: edition for edition in law.editions} if law else {}
+        for name in self._files:
+            file = self._file(name.replace(".yaml", ".cases.yaml"))
+            if file is None:
+                continue
+            if law is None:
+                self.mistakes += shape_mistakes(file.document, CASES)
+            else:
+                self.mistakes += _case_mistakes(editions[name], file.document, law)
 
     def _file(self, name: str) -> _File | None:
         """One file, named from the directory down; None after noting why it cannot be had."""
@@ -172,15 +190,15 @@ class _Directory:
             content = self._directory.joinpath(name).read_bytes()
             document = strict.load(content, name)
         except OSError:
-            self._note(name, "the file cannot be read", "无法读取文件")
+            self._note(name, "unreadable", "the file cannot be read", "无法读取文件")
             return None
         except StrictError as error:
-            self.mistakes.append(error.mistake)
+            self.mistakes += error.mistakes
             return None
         return _File(document=document, digest=sha256(content).hexdigest())
 
-    def _note(self, name: str, en: str, zh: str) -> None:
-        self.mistakes.append(Mistake(file=name, line=1, key="-", en=en, zh=zh))
+    def _note(self, name: str, code: str, en: str, zh: str) -> None:
+        self.mistakes.append(Mistake(file=name, line=1, key="-", code=code, en=en, zh=zh))
 
     def _confirmed(self, document: Document) -> dict[str, int]:
         """Rules and derived facts that somebody has checked, with their places in the list."""
@@ -190,24 +208,31 @@ class _Directory:
         return {row["rule"]: place for place, row in enumerate(content["checked"])}
 
     def _editions(
-        self, folder: Traversable, vocabulary: Vocabulary, confirmed: frozenset[str]
+        self, folder: Traversable, vocabulary: Vocabulary | None, confirmed: frozenset[str]
     ) -> Iterator[Edition]:
-        """The editions of one instrument, each as last corrected."""
+        """The editions of one instrument, each as last corrected; without words only their shape."""
         for day, name in self._last_revisions(folder).items():
+            self._files.append(name)
             file = self._file(name)
-            if file is None:
+            edition = None
+            if file is not None and vocabulary is None:
+                self.mistakes += shape_mistakes(file.document, PACK)
+            elif file is not None and vocabulary is not None:
+                edition, wrong = edition_from(file.document, file.digest, vocabulary, confirmed)
+                self.mistakes += wrong
+            if file is None or edition is None:
+                self._broken.add(folder.name)
                 continue
-            edition, wrong = edition_from(file.document, file.digest, vocabulary, confirmed)
-            self.mistakes += wrong
-            if edition is None:
-                continue
+            self._documents[name] = file.document
             if edition.pack != folder.name:
-                en = f"lies in the folder `{folder.name}`"
-                self.mistakes.append(file.document.mistake(("pack",), en=en, zh="与目录名不一致"))
-            if edition.in_force.isoformat() != day:
-                en = f"the file is named {day}"
+                en, zh = f"lies in the folder `{folder.name}`", f"与所在目录 `{folder.name}` 不一致"
                 self.mistakes.append(
-                    file.document.mistake(("in_force",), en=en, zh="与文件名不一致")
+                    file.document.mistake(("pack",), code="wrong_folder", en=en, zh=zh)
+                )
+            if edition.in_force.isoformat() != day:
+                en, zh = f"the file is named {day}", f"与文件名 {day} 不一致"
+                self.mistakes.append(
+                    file.document.mistake(("in_force",), code="wrong_day", en=en, zh=zh)
                 )
             yield edition
 
@@ -218,44 +243,61 @@ class _Directory:
             name = f"{folder.name}/{entry.name}"
             parts = _FILE.match(entry.name)
             if parts is None:
-                self._note(name, "is neither an edition nor its cases", "文件名不符合规定")
+                en = "is neither an edition nor its cases"
+                zh = "文件名既不是版本（YYYY-MM-DD.yaml）也不是其案例（YYYY-MM-DD.cases.yaml）"
+                self._note(name, "not_an_edition", en, zh)
             elif not parts["cases"]:
                 revisions.setdefault(parts["day"], {})[int(parts["revision"] or 1)] = name
             elif not folder.joinpath(entry.name.replace(".cases", "")).is_file():
-                self._note(name, "has no edition beside it", "没有对应的版本")
+                self._note(name, "no_edition", "has no edition beside it", "旁边没有对应的版本")
         for numbers in revisions.values():
             if sorted(numbers) != list(range(1, len(numbers) + 1)):
-                self._note(numbers[max(numbers)], "corrects no edition", "缺少被更正的版本")
+                name = numbers[max(numbers)]
+                self._note(name, "corrects_nothing", "corrects no edition", "缺少被更正的版本")
         return {day: numbers[max(numbers)] for day, numbers in revisions.items()}
 
 
-def _across(editions: list[Edition]) -> Iterator[Mistake]:
-    """What no single file shows: an id in two packs, the end of a rule that is not in force."""
+def _across(editions: list[Edition], documents: Mapping[str, Document]) -> Iterator[Mistake]:
+    """What no single file shows: two editions of one pack and day, an id in two packs, the end of a rule
+    that is not in force.
+    """
+    first: dict[tuple[str, date], str] = {}
     owner: dict[str, str] = {}
     alive: set[str] = set()
     for edition in sorted(editions, key=lambda edition: edition.in_force):
+        document, pack, day = documents[edition.file], edition.pack, edition.in_force
+        other = first.setdefault((pack, day), edition.file)
+        if other != edition.file:
+            en, zh = (
+                f"`{pack}` has another edition of {day}",
+                f"规则包 `{pack}` 在 {day} 已有另一版本",
+            )
+            yield document.mistake(
+                ("in_force",), code="overlapping_editions", en=f"{en}: {other}", zh=f"{zh}：{other}"
+            )
+        for place, rule in enumerate(edition.rules):
+            holder = owner.setdefault(rule.id, pack)
+            if holder != pack:
+                en = f"rule `{rule.id}` is also in the pack `{holder}`"
+                zh = f"规则 `{rule.id}` 也在规则包 `{holder}` 中"
+                path = ("rules", place, "id")
+                yield document.mistake(path, code="id_in_two_packs", en=en, zh=zh)
         begun = {rule.id for rule in edition.rules}
-        wrong = [
-            (f"rule `{rule}` is also in the pack `{owner[rule]}`", "规则编号与其他规则包重复")
-            for rule in sorted(begun)
-            if owner.setdefault(rule, edition.pack) != edition.pack
-        ] + [
-            (f"ends `{rule}`, which is not in force before that day", "所终止的规则尚未生效")
-            for rule in edition.ends
-            if rule in begun or rule not in alive or owner[rule] != edition.pack
-        ]
+        for place, ended in enumerate(edition.ends):
+            if ended in begun or ended not in alive or owner[ended] != pack:
+                en = f"ends `{ended}`, which is not in force before that day"
+                zh = f"所终止的规则 `{ended}` 在该日之前并未生效"
+                yield document.mistake(("ends", place), code="ends_nothing", en=en, zh=zh)
         alive = (alive | begun) - set(edition.ends)
-        for en, zh in wrong:
-            yield Mistake(file=edition.file, line=1, key="rules", en=en, zh=zh)
 
 
 # ---- the cases -----------------------------------------------------------------------------------
 
 #: What must be shown of every rule: one case out of each group.
-_WANTED: tuple[tuple[frozenset[Result], str], ...] = (
-    (frozenset({Result.HOLDS}), "holds"),
-    (frozenset({Result.DOES_NOT_HOLD, Result.NOT_APPLICABLE}), "does not hold"),
-    (frozenset({Result.UNKNOWN}), "is unknown"),
+_WANTED: tuple[tuple[frozenset[Result], str, str], ...] = (
+    (frozenset({Result.HOLDS}), "holds", "成立"),
+    (frozenset({Result.DOES_NOT_HOLD, Result.NOT_APPLICABLE}), "does not hold", "不成立"),
+    (frozenset({Result.UNKNOWN}), "is unknown", "未知"),
 )
 
 
@@ -269,14 +311,24 @@ def _case_mistakes(edition: Edition, document: Document, law: Law) -> list[Mista
     facts = _observed(law.vocabulary)
     for place, row in enumerate(rows):
         mistakes += [
-            document.mistake(("cases", place, key), en=f"case `{row['name']}`: {en}", zh=zh)
-            for key, en, zh in _wrong(row, edition, law, facts)
+            document.mistake(
+                ("cases", place, key),
+                code=code,
+                en=f"case `{row['name']}`: {en}",
+                zh=f"案例 `{row['name']}`：{zh}",
+            )
+            for key, code, en, zh in _wrong(row, edition, law, facts)
         ]
     for rule in edition.rules:
         shown = {Result(row["expect"]) for row in rows if row["rule"] == rule.id}
         mistakes += [
-            document.mistake((), en=f"no case in which `{rule.id}` {words}", zh="缺少案例")
-            for group, words in _WANTED
+            document.mistake(
+                (),
+                code="no_case",
+                en=f"no case in which `{rule.id}` {words}",
+                zh=f"缺少规则 `{rule.id}` {worded}的案例",
+            )
+            for group, words, worded in _WANTED
             if shown.isdisjoint(group) and not _cannot_be(rule, group)
         ]
     return mistakes
@@ -291,22 +343,26 @@ def _cannot_be(rule: Rule, group: frozenset[Result]) -> bool:
 
 def _wrong(
     row: _Row, edition: Edition, law: Law, facts: dict[str, Fact]
-) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with one case: the key, the sentence in English and in Chinese."""
+) -> Iterator[tuple[str, str, str, str]]:
+    """What is wrong with one case: the key, the code, the sentence in English and in Chinese."""
     rule = law.on(row["as_of"]).rule(row["rule"])
     if row["rule"] not in {one.id for one in edition.rules}:
-        yield "rule", f"`{row['rule']}` is not in this edition", "本版本没有该规则"
+        en, zh = f"`{row['rule']}` is not in this edition", f"本版本没有规则 `{row['rule']}`"
+        yield "rule", "no_such_rule", en, zh
     elif rule is not None and rule.edition != edition.in_force:
-        yield "as_of", f"that day edition {rule.edition} speaks", "该日适用另一版本"
+        en, zh = f"that day edition {rule.edition} speaks", f"该日适用 {rule.edition} 的版本"
+        yield "as_of", "other_edition", en, zh
     else:
         given: dict[str, Value] = {}
         for name, raw in row["facts"].items():
             value = frozenset(raw) if isinstance(raw, list) and _flat(raw) else raw
             fact = facts.get(name)
             if fact is None:
-                yield "facts", f"unknown fact `{name}`", "未知事实"
+                yield "facts", "unknown_fact", f"unknown fact `{name}`", f"未知事实 `{name}`"
             elif not is_value_of(value, fact):
-                yield "facts", f"`{raw}` is no {fact.type} that `{name}` can be", "取值不符合要求"
+                en = f"`{shown(raw)}` is no {fact.type} that `{name}` can be"
+                zh = f"`{shown(raw)}` 不是 {fact.type} 类型的 `{name}` 的可能取值"
+                yield "facts", "bad_value", en, zh
             else:
                 given[name] = value
         if len(given) == len(row["facts"]):
@@ -315,15 +371,17 @@ def _wrong(
 
 def _unexpected(
     row: _Row, rule: Rule | None, given: dict[str, Value], facts: dict[str, Fact]
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[tuple[str, str, str, str]]:
     derived = {name: fact for name, fact in facts.items() if fact.derived}
     try:
         result = rule.result(Scope(given, derived)) if rule else Result.NOT_APPLICABLE
     except PolicyError as error:
-        yield "facts", str(error), "派生事实计算出错"
+        yield "facts", "derived_fact_fails", str(error), f"派生事实计算出错：{error}"
         return
     if result != row["expect"]:
-        yield "expect", f"came out as {result}, not {row['expect']}", f"实际结果为 {result}"
+        expected = row["expect"]
+        en = f"came out as {result}, not {expected}"
+        yield "expect", "case_fails", en, f"实际结果为 {result}，而不是 {expected}"
 
 
 def _flat(raw: list[Any]) -> bool:

@@ -19,7 +19,7 @@ from policies import strict
 from policies.consent import DuoTerm, Profile, ProfileId, Purpose, Research, Term, Told
 from policies.packs import PackError
 from policies.request import DonorGroup, Question, Stratum, StratumId, Value
-from policies.strict import Data, Document, Mistake, Path, StrictError
+from policies.strict import Data, Document, Mistake, Path, StrictError, shown
 from policies.vocabulary import Fact, FactType, Level, Vocabulary, is_value_of
 
 #: Counts of a stratum; `items` and `units` are as many as `people` where they are not written.
@@ -37,7 +37,7 @@ def read(content: bytes, file: str, vocabulary: Vocabulary, *, on: date) -> Ques
     try:
         document = strict.load(content, file)
     except StrictError as error:
-        raise PackError((error.mistake,)) from error
+        raise PackError(error.mistakes) from error
     reader = _Reader(document, vocabulary)
     question = reader.question(on)
     if reader.mistakes:
@@ -56,11 +56,13 @@ class _Reader:
     def question(self, on: date) -> Question:
         data = self._document.data
         if not isinstance(data, dict):
-            self._note((), "must map names of facts to values", "必须是事实名到取值的对应")
+            self._note(
+                (), "not_a_mapping", "must map names of facts to values", "必须是事实名到取值的对应"
+            )
             return Question(as_of=on, facts={}, purpose=Purpose(research=Research.GENERAL))
         as_of = data.get("as_of", on)
         if not isinstance(as_of, date):
-            self._note(("as_of",), f"`{as_of}` is no date", "不是日期")
+            self._note(("as_of",), "bad_date", f"`{as_of}` is no date", f"`{as_of}` 不是日期")
             as_of = on
         rows = data.get("strata")
         places: list[tuple[Path, dict[str, Data]]] = []
@@ -70,7 +72,9 @@ class _Reader:
         elif isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
             places = [(("strata", n), row) for n, row in enumerate(rows) if isinstance(row, dict)]
         else:
-            self._note(("strata",), "must be a list of mappings", "必须是由对应组成的列表")
+            self._note(
+                ("strata",), "wrong_type", "must be a list of mappings", "必须是由映射组成的列表"
+            )
         apart = {"as_of", "strata"} | (
             {n for n in data if self._is_of_stratum(n)} if not rows else set()
         )
@@ -98,7 +102,10 @@ class _Reader:
             value = row.get(count, counts.get("people", 1))
             if type(value) is not int or value < 0:
                 self._note(
-                    (*path, count), "must be a whole number from nought up", "必须是非负整数"
+                    (*path, count),
+                    "bad_value",
+                    "must be a whole number from nought up",
+                    "必须是非负整数",
                 )
                 value = 0
             counts[count] = value
@@ -127,23 +134,28 @@ class _Reader:
             if wrong is not None:
                 self._note((*path, name), *wrong)
             elif fact is not None and not is_value_of(value, fact):
-                self._note(
-                    (*path, name), f"`{raw}` is no {fact.type} that it can be", "取值不符合要求"
-                )
+                en = f"`{shown(raw)}` is no {fact.type} that it can be"
+                zh = f"`{shown(raw)}` 不是 {fact.type} 类型的该事实的可能取值"
+                self._note((*path, name), "bad_value", en, zh)
             else:
                 yield name, value
 
-    def _wrong(self, name: str, fact: Fact | None, level: Level) -> tuple[str, str] | None:
+    def _wrong(self, name: str, fact: Fact | None, level: Level) -> tuple[str, str, str] | None:
         if fact is None:
-            return f"unknown fact `{name}`", f"未知事实 `{name}`"
+            return "unknown_fact", f"unknown fact `{name}`", f"未知事实 `{name}`"
         if fact.derived is not None:
-            return f"`{name}` is derived and cannot be given", "派生事实不能直接给出"
+            en, zh = (
+                f"`{name}` is derived and cannot be given",
+                f"`{name}` 是派生事实，不能直接给出",
+            )
+            return "derived_fact_given", en, zh
         if fact.level is not level:
-            return f"`{name}` is a {fact.level} fact", "层级不符"
+            en, zh = f"`{name}` is a {fact.level} fact", f"`{name}` 是 {fact.level} 层级的事实"
+            return "out_of_sight", en, zh
         return None
 
-    def _note(self, path: Path, en: str, zh: str) -> None:
-        self.mistakes.append(self._document.mistake(path, en=en, zh=zh))
+    def _note(self, path: Path, code: str, en: str, zh: str) -> None:
+        self.mistakes.append(self._document.mistake(path, code=code, en=en, zh=zh))
 
 
 def _profile(name: ProfileId, covers: Value | None, said: Mapping[str, Value]) -> Profile:

@@ -132,7 +132,10 @@ def checked(files: Mapping[str, bytes]) -> Checked:
     Raises `ProblemError` `invalid_request` naming every mistake.
     """
     _refuse(
-        FieldError(pointer=f"/files/{one.file}", detail=f"line {one.line}, {one.key}: {one.en}")
+        FieldError(
+            pointer=f"/files/{one.file}",
+            detail=f"line {one.line}, {one.key}: {one.en} ({one.zh}) [{one.code}]",
+        )
         for one in packs.check(packs.folder_of(files))
     )
     return Checked(files=dict(files))

@@ -1,5 +1,6 @@
 """Packs: what loads, the law on a day, and every kind of mistake told with its file and key."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,12 @@ def edit(directory, file, old, new):
 def add_rule(directory, file, rule):
     path = directory / file
     path.write_text(path.read_text("utf-8") + rule, "utf-8")
+
+
+def precise(mistake):
+    """Whether it has a code, and names in Chinese whatever it names in English."""
+    named = set(re.findall("`[^`]*`", mistake.en))
+    return bool(mistake.code and mistake.zh) and named <= set(re.findall("`[^`]*`", mistake.zh))
 
 
 def test_the_shipped_packs_have_no_mistakes():
@@ -328,7 +335,7 @@ RULE = """
             BETA_2025,
             "ends: [old-custom]",
             "ends: [older-custom]",
-            "rules",
+            "ends.0",
             "not in force before",
             id="ends nothing",
         ),
@@ -336,7 +343,7 @@ RULE = """
             BETA_2025,
             "ends: [old-custom]",
             "ends: [rumour-denies]",
-            "rules",
+            "ends.0",
             "not in force before",
             id="ends what it begins",
         ),
@@ -344,7 +351,7 @@ RULE = """
             BETA_2025,
             "ends: [old-custom]",
             "ends: [keep-records]",
-            "rules",
+            "ends.0",
             "not in force before",
             id="ends another pack's",
         ),
@@ -352,7 +359,7 @@ RULE = """
             BETA_2025,
             "id: rumour-denies",
             "id: keep-records",
-            "rules",
+            "rules.0.id",
             "also in the pack `alpha`",
             id="another pack's id",
         ),
@@ -439,7 +446,7 @@ def test_mistakes_are_told_with_file_and_key(copy, file, old, new, key, words):
         packs.load(copy, FUNCTIONS)
     told = [m for m in caught.value.mistakes if m.file == file and m.key == key]
     assert [m for m in told if words in m.en], caught.value
-    assert all(m.line > 0 and m.zh for m in told)
+    assert all(m.line > 0 and precise(m) for m in caught.value.mistakes)
     assert str(told[0]) in str(caught.value)
 
 
@@ -493,7 +500,7 @@ def test_files_that_do_not_belong_or_are_not_there_are_told(copy, made, removed,
     assert file in {mistake.file for mistake in caught.value.mistakes}
 
 
-def test_a_wrong_vocabulary_says_so_before_any_pack_is_read(copy):
+def test_a_wrong_vocabulary_says_so_and_not_that_the_packs_name_no_facts(copy):
     edit(copy, WORDS, 'version: "1"', "version: 1")
     assert [(m.key, m.line) for m in packs.check(copy, FUNCTIONS)] == [("version", 2)]
 
@@ -571,6 +578,7 @@ def test_wrong_cases_are_told(copy, file, old, new, key, words):
     edit(copy, file, old, new)
     found = [m for m in packs.check(copy, FUNCTIONS) if m.file == file and m.key == key]
     assert any(words in m.en for m in found), packs.check(copy, FUNCTIONS)
+    assert all(precise(m) for m in found)
 
 
 def test_every_rule_needs_its_three_cases(copy):
@@ -676,3 +684,106 @@ def test_editions_far_apart_are_all_found():
     law = small_law()
     days = [date(2020, 1, 1) + timedelta(days=500 * n) for n in range(8)]
     assert [len(law.on(day).rules) for day in days] == [17] * 4 + [16] * 4
+
+
+# ---- bad input, by kind --------------------------------------------------------------------------
+
+DEEP = "{not: " * 400 + "{fact: request.forbidden, is: true}" + "}" * 400
+WHEN = "when: {fact: request.forbidden, is: true}"
+BOMB = "\n".join(f"x{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "line", "key", "code"),
+    [
+        pytest.param(ALPHA, "request.forbidden", "request.forbiden", 15, "rules.0.when.fact", "unknown_fact", id="unknown fact"),
+        pytest.param(ALPHA, "request.forbidden, is: true", "request.forbidden, is: 1", 15, "rules.0.when.is", "bad_value", id="wrong type of a value"),
+        pytest.param(ALPHA, "request.forbidden, is: true", "request.forbidden, before: 2020-01-01", 15, "rules.0.when.before", "operator_does_not_fit", id="operator of another type"),
+        pytest.param(ALPHA, "in_force: 2020-01-01", "in_force: [2020-01-01]", 4, "in_force", "wrong_type", id="wrong type of a key"),
+        pytest.param(BETA_2025, "in_force: 2025-01-01", "in_force: 2020-01-01", 4, "in_force", "overlapping_editions", id="overlapping editions"),
+        pytest.param(BETA_2025, "id: rumour-denies", "id: keep-records", 7, "rules.0.id", "id_in_two_packs", id="a rule in two packs"),
+        pytest.param(ALPHA, "    cite: [{law: Test", "    cited: [{law: Test", 6, "rules.0.cite", "missing_key", id="rule without citation"),
+        pytest.param(ALPHA, WHEN, f"when: {DEEP}", 15, "rules.0.when.not", "too_deep", id="condition of 400 levels"),
+        pytest.param(ALPHA, "pack: alpha", f"x0: &a0 [lol]\n{BOMB}\npack: alpha", 1, "x0", "alias", id="billion laughs"),
+        pytest.param(ALPHA, "pack: alpha", "pack: alpha\npack: alpha", 2, "-", "duplicate_key", id="duplicate key"),
+        pytest.param(ALPHA, "months: 12", f"months: {'9' * 5000}", 140, "rules.12.obligation.months", "integer_too_large", id="enormous integer"),
+        pytest.param(ALPHA, "months: 12", "months: -1", 140, "rules.12.obligation.months", "out_of_range", id="negative months"),
+        pytest.param(BETA_2025, "ends: [old-custom]", "ends: [older]", 5, "ends.0", "ends_nothing", id="ends nothing"),
+        pytest.param(ALPHA, "rules:", "rules: [", 6, "-", "not_yaml", id="no YAML"),
+    ],
+)  # fmt: skip
+def test_bad_packs_are_refused_by_file_line_key_and_code_and_the_running_ones_stay(
+    copy, file, old, new, line, key, code
+):
+    running = packs.load(copy, FUNCTIONS)
+    before = running.on(date(2025, 6, 1))
+    edit(copy, file, old, new)
+    with pytest.raises(PackError) as caught:
+        packs.load(copy, FUNCTIONS)
+    found = {(m.file, m.line, m.key, m.code) for m in caught.value.mistakes}
+    assert (file, line, key, code) in found, caught.value
+    assert all(precise(m) for m in caught.value.mistakes)
+    assert len(str(caught.value)) < 5000
+    assert set(caught.value.mistakes) <= set(packs.check(copy, FUNCTIONS))
+    assert running.on(date(2025, 6, 1)) is before
+
+
+def test_bytes_that_are_not_utf_8_are_refused_with_their_line(copy):
+    path = copy / ALPHA
+    lines = path.read_bytes().split(b"\n")
+    lines[1] = "title: {zh: 甲法, en: A}".encode("gb18030")
+    path.write_bytes(b"\n".join(lines))
+    told = packs.check(copy, FUNCTIONS)
+    assert [(m.file, m.line, m.code) for m in told] == [(ALPHA, 2, "not_utf8")]
+
+
+def test_a_rule_without_a_case_is_refused(copy):
+    add_rule(copy, BETA, RULE)
+    told = packs.check(copy, FUNCTIONS)
+    assert {(m.file, m.line, m.key, m.code) for m in told} == {(BETA_CASES, 1, "-", "no_case")}
+    assert all(precise(m) for m in told)
+
+
+def test_what_is_wrong_in_one_file_hides_nothing_wrong_in_another(copy):
+    edit(copy, "checked.yaml", "checked: []", "checked: {}")
+    edit(copy, WORDS, 'version: "1"', "version: 1")
+    edit(copy, ALPHA, "owner: institution", "owner: nobody")
+    edit(copy, BETA, "effect: permit", "effect: allow")
+    edit(copy, BETA_CASES, "expect: holds", "expect: maybe")
+    found = {(m.file, m.code) for m in packs.check(copy, FUNCTIONS)}
+    assert found == {
+        ("checked.yaml", "wrong_type"),
+        (WORDS, "wrong_type"),
+        (ALPHA, "not_allowed"),
+        (BETA, "not_allowed"),
+        (BETA_CASES, "not_allowed"),
+    }
+
+
+def test_a_rule_that_has_its_shape_is_read_beside_one_that_has_not(copy):
+    edit(copy, ALPHA, "owner: institution", "owner: nobody")
+    edit(copy, ALPHA, "when: {fact: donor.withdrawn,", "when: {fact: donor.withdrew,")
+    found = {(m.key, m.code) for m in packs.check(copy, FUNCTIONS)}
+    assert ("rules.0.owner", "not_allowed") in found
+    assert ("rules.4.when.fact", "unknown_fact") in found
+
+
+def test_an_edition_that_cannot_be_read_is_not_held_against_a_later_one(copy):
+    """Its rules are unknown, not absent: what ends or confirms them may be right."""
+    edit(copy, BETA, "effect: permit", "effect: allow")
+    edit(copy, "checked.yaml", "[]", "[{rule: old-custom, by: a, on: 2026-01-01, note: b}]")
+    assert {(m.file, m.code) for m in packs.check(copy, FUNCTIONS)} == {(BETA, "not_allowed")}
+
+
+def test_a_file_of_rules_that_is_no_mapping_is_told_once(copy):
+    (copy / ALPHA).write_text("- a\n", "utf-8")
+    told = [m for m in packs.check(copy, FUNCTIONS) if m.file == ALPHA]
+    assert [(m.line, m.code) for m in told] == [(1, "not_a_mapping")]
+
+
+def test_a_directory_that_is_not_there_is_told(tmp_path):
+    told = packs.check(tmp_path / "nowhere", FUNCTIONS)
+    assert [(m.file, m.code) for m in told] == [
+        ("checked.yaml", "unreadable"),
+        ("vocabulary.yaml", "unreadable"),
+    ]

@@ -92,7 +92,7 @@ def test_a_printed_condition_holds_where_it_held(condition: Data, data: st.DataO
     said = {name: data.draw(st.sampled_from(values)) for name, values in SAID.items()}
     mistakes: list[str] = []
     once, twice = (
-        parse(one, FACTS, (), lambda _, en, __: mistakes.append(en))
+        parse(one, FACTS, (), lambda *told: mistakes.append(told))
         for one in (condition, again(condition))
     )
     assert not mistakes

@@ -83,8 +83,9 @@ def test_values_are_read_as_written(text, value):
 def test_what_is_not_strict_is_refused_with_its_line(text, line, key, words):
     with pytest.raises(StrictError) as caught:
         load(text.encode(), "x.yaml")
-    mistake = caught.value.mistake
+    mistake = caught.value.mistakes[0]
     assert (mistake.file, mistake.line, mistake.key) == ("x.yaml", line, key)
+    assert mistake.code
     assert words in mistake.en
     assert mistake.zh
 
@@ -115,8 +116,51 @@ def test_bytes_that_are_not_utf_8_are_refused():
 
 def test_lines_lead_to_the_key_or_the_nearest_place_above():
     document = load(b"a:\n  - b: 1\n    c: 2\n", "x.yaml")
-    assert document.mistake(("a", 0, "c"), en="e", zh="z") == Mistake(
-        file="x.yaml", line=3, key="a.0.c", en="e", zh="z"
+    assert document.mistake(("a", 0, "c"), code="c", en="e", zh="z") == Mistake(
+        file="x.yaml", line=3, key="a.0.c", code="c", en="e", zh="z"
     )
-    assert document.mistake(("a", 0, "d", 4), en="e", zh="z").line == 2
-    assert str(document.mistake((), en="e", zh="z")) == "x.yaml:1: -: e (z)"
+    assert document.mistake(("a", 0, "d", 4), code="c", en="e", zh="z").line == 2
+    assert str(document.mistake((), code="c", en="e", zh="z")) == "x.yaml:1: -: e (z) [c]"
+
+
+def test_all_that_can_still_be_read_is_told_at_once():
+    text = "a: 1\na: 2\nb: 2023-02-30\nc:\n  d: 9007199254740992\n  '': 3\ne:\n"
+    with pytest.raises(StrictError) as caught:
+        load(text.encode(), "x.yaml")
+    assert [(m.line, m.key, m.code) for m in caught.value.mistakes] == [
+        (2, "-", "duplicate_key"),
+        (3, "b", "bad_date"),
+        (5, "c.d", "integer_too_large"),
+        (6, "c", "bad_key"),
+        (7, "e", "missing_value"),
+    ]
+    assert str(caught.value).count("\n") == 4
+
+
+def test_what_stops_the_reading_comes_after_what_was_wrong_before_it():
+    with pytest.raises(StrictError) as caught:
+        load(b"a: 1\na: 2\nb: [\n", "x.yaml")
+    assert [m.code for m in caught.value.mistakes] == ["duplicate_key", "not_yaml"]
+
+
+def test_a_long_value_is_cut_in_a_message():
+    with pytest.raises(StrictError) as caught:
+        load(b"a: " + b"9" * 100_000, "x.yaml")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "code"),
+    [
+        pytest.param("a: 1\nb: 中\n".encode("gb18030"), 2, "not_utf8", id="gb18030"),
+        pytest.param("a: 1\n".encode("utf-16"), 1, "not_utf8", id="utf-16"),
+        pytest.param(b"a: 1\nb: \xff\n", 2, "not_utf8", id="a stray byte"),
+        pytest.param(b"a: 1\nb: 2\nc: \x07\n", 3, "not_yaml", id="a control character"),
+        pytest.param(b"a: 1\nb: @x\n", 2, "not_yaml", id="a reserved sign"),
+        pytest.param(b"a: {b: 1\n", 2, "not_yaml", id="unclosed mapping"),
+    ],
+)
+def test_bytes_that_cannot_be_read_are_told_with_their_line(content, line, code):
+    with pytest.raises(StrictError) as caught:
+        load(content, "x.yaml")
+    assert [(m.line, m.code) for m in caught.value.mistakes] == [(line, code)]
