@@ -95,9 +95,10 @@ def create_bank(
     an empty log. Nothing that is there is overwritten.
 
     `origin` names the log and its key for ever: a domain and path one controls, no spaces, no plus.
-    Raises `SettingsError` if a bank or its keys are there already, or the origin is unfit.
+    Raises `SettingsError` if a bank or its keys are there already, or the origin is unfit; `PackError`.
     """
     settings.verify()
+    generations.shipped_law()  # first of all: no bank is made of packs that do not hold together
     if settings.database.exists():
         raise SettingsError(f"`{settings.database}` is there already; a bank is never overwritten")
     try:

@@ -130,6 +130,8 @@ def serve() -> None:
     with opened() as bank:
         chosen = bank.settings
         out.print(f"{bank.origin} · {chosen.issuer}", highlight=False)
+        with bank.database.read() as conn:
+            tell_differing(generations.differing(conn))
         # The server gives a signal back once it has shut down: by then it must not kill us, for the
         # database is still to be closed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -121,7 +121,8 @@ def has_one(conn: Connection) -> bool:
 
 
 def first(conn: Connection, *, by: str, now: datetime) -> Generation:
-    """The shipped packs as a bank's first generation, in force at once."""
+    """The shipped packs as a bank's first generation, in force at once. Raises `PackError`."""
+    shipped_law()  # whatever does not hold together is never in force
     generation_id = _store(conn, shipped_files(), reason="", person_id=PRODUCT, now=now)
     return _activated(conn, generation_id, by, now)
 

@@ -133,7 +133,9 @@ def test_a_second_server_on_the_same_file(template: Template, tmp_path: Path) ->
         assert httpx.get(f"{settings.issuer}/healthz").status_code == 200
 
 
-def test_a_broken_pack_stops_the_start(template: Template, tmp_path: Path) -> None:
+def test_a_broken_pack_makes_no_bank_and_decides_in_none(
+    template: Template, tmp_path: Path
+) -> None:
     """A copy of the whole product in which one rule lost its citation and one fact its name."""
     product = tmp_path / "product"
     for room in ("policies", "audit", "gateway"):
@@ -148,21 +150,35 @@ def test_a_broken_pack_stops_the_start(template: Template, tmp_path: Path) -> No
     (mistake,) = refused.value.mistakes
     assert (mistake.file, mistake.line) == ("institution/2019-07-01.yaml", line)
     assert "request.outputz" in str(mistake)
-    # 2 so does the start of a server that has these packs
-    settings = template.copy(tmp_path / "bank")
-    run = subprocess.run(
-        [sys.executable, "-m", "gateway.cli", "serve"],
+    # 2 a new bank is not made of them, nothing of one is left
+    made = command(product, tmp_path / "new", *INIT)
+    assert made.returncode == 2, made.stdout + made.stderr
+    assert f"institution/2019-07-01.yaml:{line}" in made.stderr
+    assert "request.outputz" in made.stderr
+    assert "Traceback" not in made.stderr
+    assert not any((tmp_path / "new").rglob("*.*"))
+    # 3 a bank that is there goes on by the packs that were activated, and says which do not decide
+    template.copy(tmp_path / "bank")
+    looked = command(product, tmp_path / "bank", "doctor")
+    assert "the log is whole" in looked.stdout, looked.stderr
+    assert "do not decide: institution/2019-07-01.yaml" in looked.stdout
+
+
+INIT = ("init", "--origin", "bank.example/new", "--name-zh", "某库", "--name-en", "Some Bank")
+
+
+def command(product: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One command of another copy of the product, on the bank in a folder."""
+    where = {"HGR_DATA_DIR": str(folder / "data"), "HGR_KEYS_DIR": str(folder / "keys")}
+    return subprocess.run(
+        [sys.executable, "-m", "gateway.cli", *arguments],
         cwd=product,
-        env=os.environ | environment_of(settings),
+        env=os.environ | where | {"COLUMNS": "300"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert run.returncode == 2, run.stdout + run.stderr
-    assert f"institution/2019-07-01.yaml:{line}" in run.stderr
-    assert "request.outputz" in run.stderr
-    assert "Traceback" not in run.stderr
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
