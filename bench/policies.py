@@ -6,7 +6,8 @@ to do. *Again* is a request the law has heard before (a dry run, then submitted,
 whose facts it has not; *cold* the first question of a law just loaded. The others remember nothing.
 The comparison favours the others: they are given every derived fact and find only which rules hold,
 an unknown fact being false to them. We derive the facts, tell unknown from false, leave donors out, name
-what is missing and weigh each finding. Where we know an answer, all four must give the same.
+what is missing and weigh each finding. Only *rules* is like for like: our rules alone, given every derived
+fact. Where we know an answer, all four must give the same.
 
     python bench/policies.py
 """
@@ -39,6 +40,7 @@ from policies.hearing import Hearing
 from policies.pdp import decide
 from policies.request import DonorGroup, Question, Stratum, StratumId, Value
 from policies.rules import Law, Rule
+from policies.vocabulary import Level, Scope
 from tests.policies import test_shipped_packs as shipped
 
 ROUNDS = 15
@@ -288,6 +290,15 @@ def known(asked: Question, law: Law) -> dict[str, Value]:
     return {name: value for name in names if (value := hearing.selection(name)) is not None}
 
 
+def rules_alone(facts: Fill, law: Law) -> Callable[[], object]:
+    scope = Scope(facts, {})
+    gates = law.on(DAY).gates
+    act = facts["request.action"]
+    return lambda: [
+        gates[level].said(act, scope.look) for level in (Level.REQUEST, Level.SELECTION)
+    ]
+
+
 def verify_same(
     asked: Question, law: Law, rules: list[Written], answers: Iterable[list[bool | None]]
 ) -> None:
@@ -358,7 +369,7 @@ def decisions(law: Law, out: Console) -> None:
     rules = written(law)
     others = {"closures by hand": by_hand(rules), "cedarpy": cedar(rules), "cel": cel_list(rules)}
     title = f"{len(law.on(DAY).rules)} rules in force, {len(rules)} of them request-level; µs"
-    table = Table("question", "findings", "cold", "again", "new", *others, title=title)
+    table = Table("question", "findings", "cold", "again", "new", "rules", *others, title=title)
     ratio = Table("question", *(f"÷ {name}" for name in others), title="ours per rule, ratio")
     for name, asked in QUESTIONS.items():
         facts = known(asked, law)
@@ -372,6 +383,7 @@ def decisions(law: Law, out: Console) -> None:
         works: dict[str, Callable[[], object]] = {
             "again": lambda asked=asked: decide(asked, law),
             "new": lambda asked=asked: decide(unheard(asked), law),
+            "rules": rules_alone(facts, law),
         }
         for one, work in others.items():
             works[one] = lambda work=work, facts=given[one]: work(facts)
@@ -380,8 +392,8 @@ def decisions(law: Law, out: Console) -> None:
         count = str(len(decide(asked, law).findings))
         table.add_row(name, count, f"{cold:,.0f}", *(f"{one:,.1f}" for one in took.values()))
         heard = len(law.on(DAY).rules) if asked.strata else len(rules)
-        for which in ("again", "new"):
-            each = took[which] / heard * len(rules)
+        for which in ("again", "new", "rules"):
+            each = took[which] if which == "rules" else took[which] / heard * len(rules)
             ratio.add_row(f"{name}: {which}", *(f"{each / took[one]:.2f}" for one in others))
     out.print(table, ratio)
     out.print(f"promised at request level: typical ≤ {TYPICAL_US} µs, worst ≤ {WORST_US} µs")

@@ -117,21 +117,20 @@ def _consent_reasons(hearing: Hearing, strata: Collection[StratumId]) -> tuple[s
     )
 
 
-def nothing_asked() -> Finding:
-    """The finding on a release that names nothing: an empty request is never a permitted one."""
-    return Finding(
-        rule="nothing-asked",
-        no="PDP-1",
-        pack=PACK,
-        edition=_EDITION,
-        effect=Effect.DENY,
-        result=Result.HOLDS,
-        says={"zh": "申请没有包含任何样本或者数据", "en": "the request asks for no item at all"},
-        fix={"zh": "列明所申请的样本或者数据", "en": "name the samples or data you ask for"},
-        cite=_BASIS,
-        confidence=_SURE,
-        owner=Owner.RESEARCHER,
-    )
+#: The finding on a release that names nothing: an empty request is never a permitted one.
+NOTHING_ASKED = Finding(
+    rule="nothing-asked",
+    no="PDP-1",
+    pack=PACK,
+    edition=_EDITION,
+    effect=Effect.DENY,
+    result=Result.HOLDS,
+    says={"zh": "申请没有包含任何样本或者数据", "en": "the request asks for no item at all"},
+    fix={"zh": "列明所申请的样本或者数据", "en": "name the samples or data you ask for"},
+    cite=_BASIS,
+    confidence=_SURE,
+    owner=Owner.RESEARCHER,
+)
 
 
 def no_grounds(hearing: Hearing, grounds: Mapping[StratumId, Grounds]) -> Iterator[Finding]:
@@ -207,7 +206,7 @@ _FIND_CONSENT = {
 
 #: What the PDP itself may say, by rule id: texts, citation and owner, as `decision_from` needs them.
 SAID: Mapping[str, Finding] = {
-    "nothing-asked": nothing_asked(),
+    "nothing-asked": NOTHING_ASKED,
     "no-basis": _said("no-basis"),
     "no-consent": _said("no-consent"),
 }

@@ -187,7 +187,7 @@ class Hearing:
                     if "consent.covers" in missing:
                         missing = missing - {"consent.covers"} | self.open_consent(one)
                     found.setdefault((each.rule, each.result), {})[one] = missing
-        for (rule, result), by_stratum in found.items():
+        for (rule, result), by_stratum in sorted(found.items(), key=lambda each: each[0][1]):
             yield Verdict(
                 rule=rule,
                 result=result,

@@ -29,12 +29,12 @@ from policies.decision import (
 from policies.derived import PROVIDING
 from policies.findings import (
     END_OF_USE,
+    NOTHING_ASKED,
     Weights,
     duties_of_consents,
     duties_of_rules,
     months_after,
     no_grounds,
-    nothing_asked,
 )
 from policies.hearing import Grounds, Hearing, Verdict
 from policies.request import PolicyError, Question, StratumId
@@ -138,10 +138,11 @@ def _decide(hearing: Hearing) -> Decision:
     weights = Weights(hearing, verdicts)
     findings = [*hearing.silent(verdicts), *map(weights.finding, verdicts)]
     places = hearing.law.places
-    findings.sort(key=lambda f: (places[f.rule], f.result))  # by pack, number, id
+    # By pack, number, id; of one rule, what holds comes before what is unknown already.
+    findings.sort(key=lambda finding: places[finding.rule])
     own: list[Finding] = []
     if asked_nothing:
-        own = [nothing_asked()]
+        own = [NOTHING_ASKED]
     elif not standing.prohibited and outcome is not Outcome.HOLD:
         # Whoever judges a refer must see that something of it has no basis or consent; a hold is
         # decided again anyway, and its paper may well be the basis.

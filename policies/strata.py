@@ -78,19 +78,20 @@ class Census:
 
     def people(self, strata: Collection[StratumId], *, outside: Collection[StratumId] = ()) -> int:
         """Distinct donors with something in `strata` and nothing in `outside`."""
+        within, without = frozenset(strata), frozenset(outside)
         return sum(
             group.people
             for group in self.question.donor_groups
-            if any(one in strata for one in group.strata)
-            and not any(one in outside for one in group.strata)
+            if not within.isdisjoint(group.strata) and without.isdisjoint(group.strata)
         )
 
     def new_people(self, strata: Collection[StratumId]) -> int:
         """Distinct donors of `strata` not yet counted for this recipient group and project."""
+        within = frozenset(strata)
         return sum(
             group.people
             for group in self.question.donor_groups
-            if not group.already and any(one in strata for one in group.strata)
+            if not group.already and not within.isdisjoint(group.strata)
         )
 
     def count(self, strata: Collection[StratumId]) -> Count:
