@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,8 @@ from gateway.registry.generations import Generation
 from gateway.replies import Rendered, Reply
 from gateway.terminal import explained, fail, opened, out, recorded, signed_in
 from policies import advice, document, pack_pages, packs, pdp, plain, plain_facts, printing
-from policies.decision import Deny
+from policies.decision import Decision, Deny
+from policies.request import Question
 from policies.rules import Law, Rule
 
 packs_app = typer.Typer(no_args_is_help=True, help="The rules, as packs.")
@@ -38,6 +39,10 @@ _DAY = Annotated[
 _CHECK = Annotated[
     bool, typer.Option("--check/--write", help="say whether it is current, or write it anew")
 ]
+_DRAFT = Annotated[
+    bool,
+    typer.Option("--with-draft", help="also what the drafts would change; they decide nothing"),
+]
 _README = Path("policies/packs/README.md")
 _COVERAGE = Path("docs/law-coverage.md")
 
@@ -49,10 +54,13 @@ def packs_check(directory: _PACKS = None) -> None:
 
 
 @packs_app.command("show")
-def packs_show(instrument: str, directory: _PACKS = None, on: _DAY = "") -> None:
+def packs_show(
+    instrument: str, directory: _PACKS = None, on: _DAY = "", *, with_draft: _DRAFT = False
+) -> None:
     """The rules of one instrument in force on a day, with what they ask, in both languages."""
     with explained():
         law, day = packs.load(directory), _day(on)
+        law = _with_drafts(law) if with_draft else law
         found = {one.name: one for one in pack_pages.instruments(law, day)}
         if instrument not in found:
             fail(f"no instrument `{instrument}` on {day}; there are: {', '.join(found)}")
@@ -63,6 +71,7 @@ def packs_show(instrument: str, directory: _PACKS = None, on: _DAY = "") -> None
         for edition in one.editions:
             out.print(
                 f"  {edition.in_force}  {edition.file}  {edition.digest[:12]}  {edition.link}"
+                f"{'  未施行 · not in force' if edition.is_draft else ''}"
             )
         for rule in one.rules:
             _print_rule(rule, law)
@@ -209,6 +218,7 @@ def decide(
     ways: Annotated[
         bool, typer.Option("--ways/--no-ways", help="look for what would permit it")
     ] = True,
+    with_draft: _DRAFT = False,
 ) -> None:
     """Decide facts written by hand, without a bank; explains in Chinese and English.
 
@@ -219,8 +229,9 @@ def decide(
         question = plain_facts.read(facts.read_bytes(), facts.name, law.vocabulary, on=_day(on))
         decision = pdp.decide(question, law)
         found = advice.advise(question, law) if ways else ()
+        drafted = _drafted(decision, question, law) if with_draft else None
         if as_json:
-            _write_json(document.encode(question, decision), found)
+            _write_json(document.encode(question, decision), found, drafted)
         else:
             texts = plain.answer(decision, law.vocabulary, as_of=question.as_of)
             for language in ("zh", "en"):
@@ -229,7 +240,59 @@ def decide(
                     out.print(
                         _way(number, way, language), highlight=False, soft_wrap=True, markup=False
                     )
+            if drafted is not None:
+                _print_drafted(decision, drafted)
     raise typer.Exit(1 if isinstance(decision, Deny) else 0)
+
+
+def _with_drafts(law: Law) -> Law:
+    if not law.drafts:
+        fail("there is no draft among the packs")
+    return law.with_drafts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drafted:
+    """What the drafts would change of a decision: to be looked at, never recorded.
+
+    `rules` say something else than in force, as number and id.
+    """
+
+    drafts: tuple[str, ...]
+    outcome: str
+    people: int
+    rules: tuple[tuple[str, str], ...]
+
+
+def _drafted(decision: Decision, question: Question, law: Law) -> _Drafted:
+    other = pdp.decide(question, _with_drafts(law))
+    said = standing.said(decision) ^ standing.said(other)
+    return _Drafted(
+        drafts=tuple(one.file for one in law.drafts if one.in_force <= question.as_of),
+        outcome=other.outcome,
+        people=other.selection.permitted.people,
+        rules=tuple(sorted({(no, rule) for no, rule, *_ in said})),
+    )
+
+
+def _print_drafted(decision: Decision, drafted: _Drafted) -> None:
+    if not drafted.drafts:
+        out.print("该日尚无征求意见稿 · no draft had been published by that day")
+        return
+    before, after = (
+        " ".join(plain.OUTCOMES[one][language] for language in ("zh", "en"))
+        for one in (decision.outcome, drafted.outcome)
+    )
+    people = f"{decision.selection.permitted.people} → {drafted.people}"
+    files = ", ".join(drafted.drafts)
+    for line in (
+        "若征求意见稿按原文施行（并非法律，不据以判定）",
+        f"If the draft were issued as it stands (it is not law and decides nothing): {files}",
+        f"  结论 · outcome: {before} → {after}",
+        f"  可提供人数 · people who may go: {people}",
+        *(f"  [{no}] {rule}: 说法不同 · says something else" for no, rule in drafted.rules),
+    ):
+        out.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _way(number: int, way: advice.Way, language: str) -> str:
@@ -241,7 +304,7 @@ def _way(number: int, way: advice.Way, language: str) -> str:
     return "\n".join([head[language], *(f"  - {move.says[language]}" for move in way.moves), ""])
 
 
-def _write_json(body: bytes, found: tuple[advice.Way, ...]) -> None:
+def _write_json(body: bytes, found: tuple[advice.Way, ...], drafted: _Drafted | None) -> None:
     answer: dict[str, Any] = json.loads(body)
     answer["ways"] = [
         {
@@ -251,6 +314,8 @@ def _write_json(body: bytes, found: tuple[advice.Way, ...]) -> None:
         }
         for way in found
     ]
+    if drafted is not None:
+        answer["with_draft"] = asdict(drafted)
     sys.stdout.write(json.dumps(answer, ensure_ascii=False, indent=1) + "\n")
 
 
@@ -263,7 +328,8 @@ def _only(law: Law, names: str) -> Law:
     if not wanted:
         return law
     kept = [edition for edition in law.editions if edition.pack in wanted]
-    return Law(law.vocabulary, kept, law.digests)
+    drafts = [draft for draft in law.drafts if draft.pack in wanted]
+    return Law(law.vocabulary, kept, law.digests, drafts)
 
 
 def _day(text: str) -> date:
@@ -336,8 +402,14 @@ def packs_generations() -> None:
 
 @packs_app.command("impact")
 def packs_impact(
-    directory: Annotated[Path, typer.Argument(metavar="NEW", help="a whole directory of packs")],
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="NEW", help="a whole directory of packs; those in force if not given"
+        ),
+    ] = None,
     *,
+    with_draft: _DRAFT = False,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """What would come out otherwise under the packs in NEW: past decisions, open cases, live grants.
@@ -345,9 +417,13 @@ def packs_impact(
     From the bank's log; nothing is recorded (not while the bank is being served). Exits 1 if anything
     would.
     """
+    if directory is None and not with_draft:
+        fail("name a directory of packs, or ask --with-draft")
     with explained():
-        law = packs.load(directory)
+        given = packs.load(directory) if directory else None
     with opened() as bank, bank.database.read() as conn:
+        _, law = bank.laws.in_force(conn)
+        law = _with_drafts(given or law) if with_draft else given or law
         found = standing.impact(conn, bank, lambda question: pdp.decide(question, law))
     if as_json:
         told = {**asdict(found), "by_rule": found.by_rule, "by_outcome": found.by_outcome}

@@ -477,20 +477,20 @@ def _otherwise(
     what = tuple(name for name, is_other in differs.items() if is_other)
     if not what:
         return None
-    said = _said(before) ^ _said(after)
+    differing = said(before) ^ said(after)
     return Changed(
         kind=kind,
         id=id_,
         before=before.outcome,
         after=after.outcome,
         what=what,
-        rules=tuple(sorted({(no, rule) for no, rule, *_ in said})),
+        rules=tuple(sorted({(no, rule) for no, rule, *_ in differing})),
         people=(before.selection.permitted.people, after.selection.permitted.people),
         stops=stands(before, accepted) and not stands(after, accepted),
     )
 
 
-def _said(decision: Decision) -> set[tuple[str, str, str, str, tuple[str, ...]]]:
+def said(decision: Decision) -> set[tuple[str, str, str, str, tuple[str, ...]]]:
     """What its rules said, of those that said anything."""
     spoke = {Result.HOLDS, Result.UNKNOWN}
     return {

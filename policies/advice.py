@@ -19,7 +19,7 @@ from policies.pdp import decide
 from policies.plain import in_the_way
 from policies.request import Facts, Question, Value
 from policies.rules import Law
-from policies.vocabulary import Fact, FactType, Level, Source
+from policies.vocabulary import Fact, FactType, Level, Source, is_set_by_pdp
 
 #: Most moves of one way, and most decisions of one search: a longer list helps nobody.
 DEEPEST = 8
@@ -165,6 +165,8 @@ def _values(fact: Fact, finding: Finding, question: Question, law: Law) -> Itera
         ("donor.", "consent.", "counter.", "pi.")
     ):
         return  # who gave and how many they are is not for sale
+    if is_set_by_pdp(fact.name):
+        return  # it stands in the purpose of the question, of which there is one
     missing = fact.name in finding.missing
     officers = fact.source is Source.OFFICER and (missing or fact.name in _FINDINGS)
     if not (missing or officers or fact.name in CHOICES):

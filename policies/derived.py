@@ -142,15 +142,29 @@ def foreign_party(look: Lookup, party: str) -> bool | None:
 
     Taiwan is not in the Hong Kong and Macau exception of Implementing Rules art. 11.
     """
+    return _foreign(look, party, _controlled_by_foreigners)
 
+
+def foreign_by_share(look: Lookup, party: str) -> bool | None:
+    """The same as the draft Rules of 2026-05-08 would have it: half of shares or votes, and nothing else.
+
+    NOTE: not law; only that draft names it. It is reported to drop "actual control" below one half.
+    """
+    return _foreign(look, party, _held_by_half)
+
+
+_Judge = Callable[[Lookup, str], bool | None]
+
+
+def _foreign(look: Lookup, party: str, controlled: _Judge) -> bool | None:
     def gates() -> Iterable[bool | None]:
         yield _truth(look, f"{party}.present")
-        yield _foreign(look, party)
+        yield _of_foreigners(look, party, controlled)
 
     return _all(gates())
 
 
-def _foreign(look: Lookup, party: str) -> bool | None:
+def _of_foreigners(look: Lookup, party: str, controlled: _Judge) -> bool | None:
     country = look(f"{party}.country")
     # Officers who looked and found it foreign outweigh what its register shows.
     if _truth(look, f"{party}.determined_chinese") is False:
@@ -162,7 +176,7 @@ def _foreign(look: Lookup, party: str) -> bool | None:
     if country != MAINLAND:
         return True
     # A person has no shareholders: for an individual the country, a nationality, settles it.
-    return _all((_not(_truth(look, f"{party}.individual")), _controlled_by_foreigners(look, party)))
+    return _all((_not(_truth(look, f"{party}.individual")), controlled(look, party)))
 
 
 def _foreign_from_hkmo(look: Lookup, party: str) -> bool | None:
@@ -626,6 +640,18 @@ def hgr_information(look: Lookup) -> bool | None:
     return linked if linked or _since(look, IMPLEMENTING_RULES) else None
 
 
+def drafted_information(look: Lookup) -> bool | None:
+    """The same as the draft Rules of 2026-05-08 would have it: sequence data alone, linked or not.
+
+    NOTE: not law; only that draft names it. Reported: clinical, imaging, protein and metabolic data are
+    expressly out. What it makes of aggregates was not read, so they stay open.
+    """
+    item_class, data_class = look("item.class"), look("item.data_class")
+    if item_class != "information":
+        return None if item_class is None else False
+    return None if data_class in {None, "aggregate"} else data_class in SEQUENCE_CLASSES
+
+
 def told_all_six(look: Lookup) -> bool | None:
     """Whether the donor was told the six things of Regulations art. 12; None for an unmapped form."""
     told = _members(look, "profile.told")
@@ -647,6 +673,7 @@ def _judged(judge: Callable[[Lookup, str], Value | None], word: str, look: Looku
 #: Every function by the name that vocabulary.yaml calls it by.
 DERIVED: Mapping[str, Function] = {
     **_per(PARTIES, "foreign_party", foreign_party),
+    **_per(PARTIES, "foreign_by_share", foreign_by_share),
     **_per(PARTIES, "takes_part", takes_part),
     **_per(PARTIES, "share_methods_differ", share_methods_differ),
     **_per(PARTIES, "control_unproven", control_unproven),
@@ -673,5 +700,6 @@ DERIVED: Mapping[str, Function] = {
     "pi_people_total": pi_people_total,
     "hgr_material": hgr_material,
     "hgr_information": hgr_information,
+    "drafted_information": drafted_information,
     "told_all_six": told_all_six,
 }

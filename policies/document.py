@@ -37,7 +37,7 @@ from policies.decision import (
 from policies.findings import DUTIES_SAID, PACK, SAID
 from policies.pdp import decide
 from policies.request import DonorGroup, Facts, PolicyError, Question, Stratum, Value
-from policies.rules import Law, Rule
+from policies.rules import DRAFT, Law, Rule
 
 #: What canonical JSON holds here.
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
@@ -65,7 +65,14 @@ class DocumentError(PolicyError):
 
 
 def encode(question: Question, decision: Decision) -> bytes:
-    """The document of a decision. Raises DocumentError for values that canonical JSON cannot hold."""
+    """The document of a decision.
+
+    Raises DocumentError for values that canonical JSON cannot hold, and for what a draft had a say in:
+    that is no decision, and whoever would record it must fail.
+    """
+    drafts = [name for name in decision.digests if name.endswith(DRAFT)]
+    if drafts:
+        raise DocumentError(f"decided with the draft `{drafts[0]}`: it is shown and never recorded")
     return dumps({"v": VERSION, **_asked(question), **_decided(decision)})
 
 

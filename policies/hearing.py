@@ -106,8 +106,8 @@ class Hearing:
     def __init__(self, question: Question, law: Law) -> None:
         """1 the request's facts · 2 the strata's · 3 what is out · 4 the selection's."""
         self.question = question
-        self.vocabulary = law.vocabulary
         self.law = law.on(question.as_of)
+        self.vocabulary = self.law.vocabulary
         self.census = strata.Census(question=question)
         # 1
         self._request = _kept(self.law.heard, question.facts, question.as_of, self._hear_request)

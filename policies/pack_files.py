@@ -17,7 +17,7 @@ from typing import Any
 
 from policies.conditions import Condition, parse
 from policies.decision import Citation, Effect, Owner, Result
-from policies.rules import Attached, Edition, Rule
+from policies.rules import DRAFT, Attached, Edition, Rule
 from policies.strict import Document, Mistake, Path, Shape, shape_mistakes
 from policies.vocabulary import (
     READABLE,
@@ -287,16 +287,17 @@ _RULE = _mapping(
         "ask": _BOTH,
     },
 )
-PACK = _keys(
-    {
-        "pack": _like(_SLUG),
-        "title": _BOTH,
-        "link": _like(_HTTPS),
-        "in_force": _DATE,
-        "rules": _list_of(_RULE),
-    },
-    {"ends": _list_of(_like(_SLUG))},
-)
+_PACK: Mapping[str, Shape] = {
+    "pack": _like(_SLUG),
+    "title": _BOTH,
+    "link": _like(_HTTPS),
+    "rules": _list_of(_RULE),
+}
+_ENDS: Mapping[str, Shape] = {"ends": _list_of(_like(_SLUG))}
+PACK = _keys({**_PACK, "in_force": _DATE}, _ENDS)
+#: A draft is never in force; it may say how a derived fact would be had: `derived: {<fact>: <function>}`.
+_REDEFINED: Shape = {"type": "dict", "keysrules": _like(_NAME), "valuesrules": _like(_NAME)}
+DRAFTED = _keys({**_PACK, "published": _DATE}, {**_ENDS, "derived": _REDEFINED})
 
 #: What a rule must have, by its effect, beyond what every rule has.
 _DEMANDED: Mapping[Effect, tuple[str, ...]] = {
@@ -314,16 +315,21 @@ _SEES: Mapping[Level, frozenset[Level]] = {
 
 
 def edition_from(
-    document: Document, digest: str, vocabulary: Vocabulary, confirmed: Collection[str]
+    document: Document,
+    digest: str,
+    vocabulary: Vocabulary,
+    confirmed: Collection[str],
+    functions: Mapping[str, Function],
 ) -> tuple[Edition | None, list[Mistake]]:
-    """The edition of a file, or None and everything wrong with it.
+    """The edition or draft of a file, or None and everything wrong with it.
 
     `digest` is the SHA-256 of the file's bytes in hex; `confirmed` the rules of low confidence that
-    somebody has checked.
+    somebody has checked; `functions` those of policies/derived.py by name.
     """
-    mistakes = shape_mistakes(document, PACK)
+    mistakes = shape_mistakes(document, shape_of(document))
     content: Any = document.data
     reader = _Reader(document, vocabulary, confirmed)
+    redefined = {} if _stands_in("derived", mistakes) else reader.redefined(functions)
     rules = [
         reader.rule(row, place)
         for place, row in enumerate(_list_in(content, "rules"))
@@ -335,14 +341,20 @@ def edition_from(
         return None, mistakes
     return Edition(
         pack=content["pack"],
-        in_force=content["in_force"],
+        in_force=reader.day,
         file=document.file,
         digest=digest,
         title=content["title"],
         link=content["link"],
         rules=tuple(rule for rule in rules if rule is not None),
         ends=tuple(content.get("ends", ())),
+        derived=redefined,
     ), []
+
+
+def shape_of(document: Document) -> Shape:
+    """The shape of an edition, or of a draft, by the name of the file."""
+    return DRAFTED if document.file.endswith(DRAFT) else PACK
 
 
 def _list_in(content: object, key: str) -> list[Any]:
@@ -363,7 +375,9 @@ class _Reader:
         self.mistakes: list[Mistake] = []
         content: Any = document.data if isinstance(document.data, dict) else {}
         # Either may be missing: then that is a mistake of the file, and its rules come to nothing.
-        self._pack, self._in_force = content.get("pack"), content.get("in_force")
+        day = "published" if document.file.endswith(DRAFT) else "in_force"
+        self._pack, self.day = content.get("pack"), content.get(day)
+        self._derived: Mapping[str, str] = content.get("derived", {})
         self._document = document
         self._vocabulary = vocabulary
         self._confirmed = confirmed
@@ -371,6 +385,22 @@ class _Reader:
 
     def report(self, path: Path, code: str, en: str, zh: str) -> None:
         self.mistakes.append(self._document.mistake(path, code=code, en=en, zh=zh))
+
+    def redefined(self, functions: Mapping[str, Function]) -> dict[str, Function]:
+        """The derived facts that a draft would have by another function."""
+        found: dict[str, Function] = {}
+        for name, function in self._derived.items():
+            fact = self._vocabulary.facts.get(name)
+            if fact is None or fact.derived is None:
+                en, zh = f"no derived fact `{name}`", f"没有派生事实 `{name}`"
+                self.report(("derived", name), "unknown_fact", en, zh)
+            elif function not in functions:
+                en = f"no function `{function}` in derived.py"
+                zh = f"derived.py 中没有函数 `{function}`"
+                self.report(("derived", name), "unknown_function", en, zh)
+            else:
+                found[name] = functions[function]
+        return found
 
     def rule(self, row: _Row, place: int) -> Rule | None:
         path: Path = ("rules", place)
@@ -391,7 +421,7 @@ class _Reader:
             id=row["id"],
             no=row["no"],
             pack=self._pack,
-            edition=self._in_force,
+            edition=self.day,
             level=level,
             effect=effect,
             says=row["says"],

@@ -120,6 +120,19 @@ def _readme(law: Law, day: date) -> Iterator[str]:
                 f"| {rule.no} | `{rule.id}` | {EFFECTS[rule.effect]['zh']} {rule.effect}"
                 f"{'?' if rule.is_tentative else ''} | {_cell(rule.says['zh'])} | {cited(rule, 'zh')} |"
             )
+    if law.drafts:
+        yield from _drafts(law)
+
+
+def _drafts(law: Law) -> Iterator[str]:
+    yield ""
+    yield "## 征求意见稿 · Drafts"
+    yield ""
+    yield "Not law: they decide nothing. `hgr decide --with-draft` shows what they would change."
+    yield ""
+    for draft in law.drafts:
+        rules = "、".join(f"{rule.no} `{rule.id}`" for rule in draft.rules)
+        yield f"- [{draft.title['zh']}]({draft.link}) · `{draft.file}` · {draft.in_force} · {rules}"
 
 
 def coverage(law: Law, directory: Traversable | None = None) -> str:

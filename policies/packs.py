@@ -2,9 +2,10 @@
 
 The rules it keeps: all mistakes are told at once, each with file, line and key; with any mistake
 nothing is loaded. Editions lie at `packs/<instrument>/<in-force date>.yaml`, corrections of them at
-`<date>.r2.yaml`, the cases of either beside it in `<…>.cases.yaml`. Every rule has a case in which it
-holds, one in which it does not (or does not apply), and one in which a fact is unknown; derived facts
-may be given directly and then win; a derived fact reads only what the vocabulary says it reads.
+`<date>.r2.yaml`, drafts at `<day published>.draft.yaml`, the cases of each beside it in
+`<…>.cases.yaml`. Every rule has a case in which it holds, one in which it does not (or does not apply),
+and one in which a fact is unknown; derived facts may be given directly and then win; a derived fact reads
+only what the vocabulary says it reads.
 
     rules = load().on(date(2026, 11, 22)).rules
 """
@@ -27,14 +28,14 @@ from zipfile import ZipFile
 
 from policies import derived, disease, duo, rules, strict
 from policies.decision import Result
-from policies.pack_files import CASES, CHECKED, PACK, edition_from, vocabulary_from
+from policies.pack_files import CASES, CHECKED, edition_from, shape_of, vocabulary_from
 from policies.request import PolicyError, Value
 from policies.rules import Edition, Law, Rule
 from policies.strict import Document, Mistake, StrictError, shape_mistakes, shown
 from policies.vocabulary import Derived, Fact, Function, Lookup, Scope, Vocabulary, is_value_of
 
 _FILE = re.compile(
-    r"(?P<day>\d{4}-\d{2}-\d{2})(?:\.r(?P<revision>[2-9]))?(?P<cases>\.cases)?\.yaml\Z"
+    r"(?P<day>\d{4}-\d{2}-\d{2})(?:\.(?:(?P<draft>draft)|r(?P<revision>[2-9])))?(?P<cases>\.cases)?\.yaml\Z"
 )
 
 _Row = dict[str, Any]  # one case of a file, its shape already checked
@@ -103,10 +104,10 @@ def folder_of(files: Mapping[str, bytes]) -> Traversable:
 
 
 def is_edition(path: str) -> bool:
-    """Whether a path in a directory of packs is that of an edition; not of cases, not of words."""
+    """Whether a path in a directory of packs is that of an edition; not of cases, words or a draft."""
     folder, _, name = path.rpartition("/")
     parts = _FILE.match(name)
-    return bool(folder) and parts is not None and not parts["cases"]
+    return bool(folder) and parts is not None and not (parts["cases"] or parts["draft"])
 
 
 class _Directory:
@@ -170,11 +171,12 @@ class _Directory:
             "duo": duo.SHA256,
             "disease": disease.SHA256,
         }
-        return Law(vocabulary, editions, digests)
+        drafts = [edition for edition in editions if edition.is_draft]
+        return Law(vocabulary, [e for e in editions if not e.is_draft], digests, drafts)
 
     def check_cases(self, law: Law | None) -> None:
         """Run the cases of every edition; without a law, only their shape can be checked."""
-        editions = {edition.file: edition for edition in law.editions} if law else {}
+        editions = {one.file: one for one in (*law.editions, *law.drafts)} if law else {}
         for name in self._files:
             file = self._file(name.replace(".yaml", ".cases.yaml"))
             if file is None:
@@ -182,7 +184,9 @@ class _Directory:
             if law is None:
                 self.mistakes += shape_mistakes(file.document, CASES)
             else:
-                self.mistakes += _case_mistakes(editions[name], file.document, law)
+                edition = editions[name]
+                speaking = law.with_drafts() if edition.is_draft else law
+                self.mistakes += _case_mistakes(edition, file.document, speaking)
 
     def _file(self, name: str) -> _File | None:
         """One file, named from the directory down; None after noting why it cannot be had."""
@@ -216,9 +220,11 @@ class _Directory:
             file = self._file(name)
             edition = None
             if file is not None and vocabulary is None:
-                self.mistakes += shape_mistakes(file.document, PACK)
+                self.mistakes += shape_mistakes(file.document, shape_of(file.document))
             elif file is not None and vocabulary is not None:
-                edition, wrong = edition_from(file.document, file.digest, vocabulary, confirmed)
+                edition, wrong = edition_from(
+                    file.document, file.digest, vocabulary, confirmed, self._functions
+                )
                 self.mistakes += wrong
             if file is None or edition is None:
                 self._broken.add(folder.name)
@@ -229,15 +235,14 @@ class _Directory:
                 self.mistakes.append(
                     file.document.mistake(("pack",), code="wrong_folder", en=en, zh=zh)
                 )
-            if edition.in_force.isoformat() != day:
+            if edition.in_force.isoformat() != day.removesuffix(".draft"):
+                key = "published" if edition.is_draft else "in_force"
                 en, zh = f"the file is named {day}", f"与文件名 {day} 不一致"
-                self.mistakes.append(
-                    file.document.mistake(("in_force",), code="wrong_day", en=en, zh=zh)
-                )
+                self.mistakes.append(file.document.mistake((key,), code="wrong_day", en=en, zh=zh))
             yield edition
 
     def _last_revisions(self, folder: Traversable) -> dict[str, str]:
-        """File names, from the directory down, by in-force date."""
+        """File names, from the directory down, by in-force date; a draft by `<date>.draft`."""
         revisions: dict[str, dict[int, str]] = {}
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             name = f"{folder.name}/{entry.name}"
@@ -247,7 +252,8 @@ class _Directory:
                 zh = "文件名既不是版本（YYYY-MM-DD.yaml）也不是其案例（YYYY-MM-DD.cases.yaml）"
                 self._note(name, "not_an_edition", en, zh)
             elif not parts["cases"]:
-                revisions.setdefault(parts["day"], {})[int(parts["revision"] or 1)] = name
+                day = parts["day"] + (".draft" if parts["draft"] else "")
+                revisions.setdefault(day, {})[int(parts["revision"] or 1)] = name
             elif not folder.joinpath(entry.name.replace(".cases", "")).is_file():
                 self._note(name, "no_edition", "has no edition beside it", "旁边没有对应的版本")
         for numbers in revisions.values():
@@ -261,12 +267,12 @@ def _across(editions: list[Edition], documents: Mapping[str, Document]) -> Itera
     """What no single file shows: two editions of one pack and day, an id in two packs, the end of a rule
     that is not in force.
     """
-    first: dict[tuple[str, date], str] = {}
+    first: dict[tuple[str, date, bool], str] = {}
     owner: dict[str, str] = {}
     alive: set[str] = set()
-    for edition in sorted(editions, key=lambda edition: edition.in_force):
+    for edition in sorted(editions, key=lambda edition: (edition.is_draft, edition.in_force)):
         document, pack, day = documents[edition.file], edition.pack, edition.in_force
-        other = first.setdefault((pack, day), edition.file)
+        other = first.setdefault((pack, day, edition.is_draft), edition.file)
         if other != edition.file:
             en, zh = (
                 f"`{pack}` has another edition of {day}",
@@ -308,7 +314,7 @@ def _case_mistakes(edition: Edition, document: Document, law: Law) -> list[Mista
         return mistakes
     content: Any = document.data
     rows: list[_Row] = content["cases"]
-    facts = _observed(law.vocabulary)
+    facts = _observed(law.on(edition.in_force).vocabulary)
     for place, row in enumerate(rows):
         mistakes += [
             document.mistake(

@@ -17,7 +17,10 @@ from typing import Any
 from policies.conditions import Condition
 from policies.decision import Citation, Effect, Finding, Owner, Result
 from policies.request import Value
-from policies.vocabulary import Level, Lookup, Vocabulary
+from policies.vocabulary import Function, Level, Lookup, Vocabulary
+
+#: How the file of a draft ends: its authority has published it for comments and not issued it.
+DRAFT = ".draft.yaml"
 
 #: Of how rules are evaluated and combined; raised with any change that can change a decision.
 VERSION = "1"
@@ -124,7 +127,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edition:
-    """What of one instrument changed on one day. `file` is its path under packs/."""
+    """What of one instrument changed on one day. `file` is its path under packs/.
+
+    Of a draft `in_force` is the day it was published, from which `Law.with_drafts` shows it; only a draft
+    has derived facts by another function (`derived`).
+    """
 
     pack: str
     in_force: date
@@ -134,6 +141,12 @@ class Edition:
     link: str
     rules: tuple[Rule, ...]
     ends: tuple[str, ...] = ()
+    derived: Mapping[str, Function] = field(default_factory=dict)
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it is not law."""
+        return self.file.endswith(DRAFT)
 
 
 class Gates:
@@ -244,14 +257,23 @@ class LawInForce:
 
 
 class Law:
-    """All editions with the vocabulary they speak. Immutable but for a cache of days it owns."""
+    """All editions with the vocabulary they speak. Immutable but for a cache of days it owns.
+
+    `drafts` are at hand and never speak: a law that hears them is another one, by `with_drafts`.
+    """
 
     def __init__(
-        self, vocabulary: Vocabulary, editions: Sequence[Edition], digests: Mapping[str, str]
+        self,
+        vocabulary: Vocabulary,
+        editions: Sequence[Edition],
+        digests: Mapping[str, str],
+        drafts: Sequence[Edition] = (),
     ) -> None:
         """`digests` are those of everything but the editions, by name."""
         self.vocabulary = vocabulary
-        self.editions = tuple(sorted(editions, key=lambda e: (e.in_force, e.file)))
+        # A draft among the editions comes last: it speaks of the law as it is, however new.
+        self.editions = tuple(sorted(editions, key=lambda e: (e.is_draft, e.in_force, e.file)))
+        self.drafts = tuple(sorted(drafts, key=lambda e: (e.in_force, e.file)))
         self.digests = dict(digests)
         self._days = sorted({edition.in_force for edition in self.editions})
         self._folds: dict[int, LawInForce] = {}  # by how many of _days have come; so bounded
@@ -263,12 +285,24 @@ class Law:
             self._folds[come] = self._fold([e for e in self.editions if e.in_force <= day])
         return self._folds[come]
 
+    def with_drafts(self) -> Law:
+        """The law as it would be if every draft had been issued, as it stands, the day it was published.
+
+        To look and never to act by: what it decides `document.encode` refuses, so nothing of it can be
+        recorded, and without a record nothing is given effect.
+        """
+        return Law(self.vocabulary, (*self.editions, *self.drafts), self.digests)
+
     def _fold(self, editions: Sequence[Edition]) -> LawInForce:
+        vocabulary = self.vocabulary
         rules: dict[str, Rule] = {}
         digests = dict(self.digests)
         for edition in editions:
             rules.update((rule.id, rule) for rule in edition.rules)
             for ended in edition.ends:
-                del rules[ended]
+                # A draft may end what only a later edition begins, and is shown before that too.
+                rules.pop(ended, None)
+            if edition.derived:
+                vocabulary = vocabulary.redefined(edition.derived)
             digests[f"packs/{edition.file}"] = edition.digest
-        return LawInForce(rules=tuple(rules.values()), vocabulary=self.vocabulary, digests=digests)
+        return LawInForce(rules=tuple(rules.values()), vocabulary=vocabulary, digests=digests)

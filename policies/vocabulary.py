@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from fractions import Fraction
@@ -137,6 +137,15 @@ class Vocabulary:
         object.__setattr__(self, "derived", derived)
         object.__setattr__(self, "given", given)
         object.__setattr__(self, "resting_on", {n: frozenset(on) for n, on in resting.items()})
+
+    def redefined(self, functions: Mapping[str, Function]) -> Vocabulary:
+        """The same words, with some derived facts had by other functions of the same inputs."""
+        again = {
+            name: replace(fact, derived=replace(fact.derived, function=functions[name]))
+            for name, fact in self.facts.items()
+            if fact.derived is not None and name in functions
+        }
+        return replace(self, facts={**self.facts, **again})
 
     def base_facts(self, names: Iterable[str]) -> frozenset[str]:
         """`names`, and every fact that the derived ones among them may read, however far down."""

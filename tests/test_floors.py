@@ -122,6 +122,12 @@ def test_one_place_commits() -> None:
     assert where == {"gateway.database"}
 
 
+def test_only_the_policy_authors_commands_look_at_drafts() -> None:
+    """A draft of law decides nothing."""
+    where = {module_name(p) for p in PRODUCT if "with_drafts" in calls(p)}
+    assert where - {"policies.packs"} == {"gateway.cli_law"}  # packs runs a draft's own cases
+
+
 def test_one_place_appends_to_the_log() -> None:
     where = set()
     for path in PRODUCT:

@@ -274,6 +274,18 @@ def test_impact_counts_what_would_come_out_otherwise(filled: Path, proposed: Pat
     assert kinds(filled) == ["decision", "grant.created"]
 
 
+def test_impact_of_the_draft_is_shown_and_it_decides_nothing(filled: Path) -> None:
+    bank = open_bank(settings_in(filled), SettableClock())
+    create(bank, AGGREGATE)
+    bank.database.close()
+    told = hgr("packs", "impact", "--with-draft")
+    assert told.exit_code == 0, told.output
+    assert "past decisions: 0/1" in told.stdout
+    assert kinds(filled) == ["decision", "grant.created"]
+    unsaid = hgr("packs", "impact")
+    assert (unsaid.exit_code, "name a directory" in unsaid.output) == (2, True)
+
+
 def test_duties_and_the_calendar(filled: Path) -> None:
     listed = hgr("duties")
     assert listed.exit_code == 0

@@ -87,6 +87,73 @@ def test_decide_tells_every_mistake_of_the_file(facts: Path) -> None:
     assert "not YAML" in hgr("decide", str(facts)).output
 
 
+VIE = """
+request.action: release
+request.purpose: HMB
+request.research_use: true
+requester.present: false
+sponsor.present: false
+beneficiary.present: false
+host.present: false
+users.individual_capacity: false
+recipient.present: true
+recipient.country: CN
+recipient.individual: false
+recipient.foreign_share_product: 0/1
+recipient.foreign_share_chain: 0/1
+recipient.foreign_votes: 0/1
+recipient.contract_control: true
+recipient.influence: none
+recipient.role: partner
+recipient.has_access: true
+project.chinese_partner: false
+item.class: material
+item.contains_cells: true
+item.extracted_nucleic_acid: false
+item.derived: primary
+consent.covers: true
+people: 30
+"""
+
+
+def test_decide_with_draft_says_what_the_draft_would_change(facts: Path) -> None:
+    facts.write_text(VIE)
+    plain = hgr("decide", str(facts), "--no-ways", "--on", "2026-11-22")
+    made = hgr("decide", str(facts), "--no-ways", "--on", "2026-11-22", "--with-draft")
+    assert plain.exit_code == made.exit_code == 1
+    assert made.output.startswith(plain.output)
+    rest = made.output.removeprefix(plain.output)
+    assert "it is not law and decides nothing): cn-hgr/2026-05-08.draft.yaml" in rest
+    assert "不得提供 denied → 转合规人员判断 referred to an officer" in rest
+    assert "[R-FOR-02] foreign-party-works-with-chinese-partner" in rest
+    before = hgr("decide", str(facts), "--no-ways", "--on", "2026-05-07", "--with-draft")
+    assert "no draft had been published by that day" in before.output
+
+
+def test_decide_with_draft_as_json_keeps_the_decision_apart(facts: Path) -> None:
+    facts.write_text(VIE)
+    arguments = ("decide", str(facts), "--no-ways", "--on", "2026-11-22", "--with-draft", "--json")
+    answer = json.loads(hgr(*arguments).stdout)
+    assert answer["outcome"] == "deny"
+    assert not any("draft" in name for name in answer["digests"])
+    assert answer["with_draft"]["outcome"] == "refer"
+    assert answer["with_draft"]["drafts"] == ["cn-hgr/2026-05-08.draft.yaml"]
+    assert ["R-FOR-02", "foreign-party-works-with-chinese-partner"] in answer["with_draft"]["rules"]
+
+
+def test_there_may_be_no_draft(facts: Path) -> None:
+    facts.write_text(VIE)
+    made = hgr("decide", str(facts), "--packs", "eu-gdpr", "--with-draft")
+    assert (made.exit_code, "no draft among the packs" in made.output) == (2, True)
+
+
+def test_show_marks_a_draft_as_not_in_force() -> None:
+    shown = hgr("packs", "show", "cn-hgr", "--on", "2026-11-22", "--with-draft").output
+    assert "未施行 · not in force" in shown
+    assert "征求意见稿不再以实际控制认定外方单位" in shown
+    assert "征求意见稿" not in hgr("packs", "show", "cn-hgr", "--on", "2026-11-22").output
+
+
 def test_show_a_rule_as_of_a_day() -> None:
     shown = hgr("packs", "show", "cn-pipl", "--on", "2021-11-01")
     assert shown.exit_code == 0

@@ -116,6 +116,14 @@ def test_a_lapsed_licence_is_had_anew() -> None:
     assert ("permit", ["paper.preservation"]) in told(advice.advise(question(lapsed), LAW))
 
 
+def test_what_the_purpose_leaves_out_is_no_move() -> None:
+    asked = question(HOSPITAL)
+    asked = replace(asked, purpose=replace(asked.purpose, commercial=None, ethics_approved=None))
+    named = {name for one in decide(asked, LAW).findings for name in one.missing}
+    ways = advice.advise(asked, LAW)
+    assert not any(move.fact.startswith("purpose.") for way in ways for move in way.moves), named
+
+
 def test_the_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(advice, "MOST_DECISIONS", 3)
     bare = question({"request.action": "release"})

@@ -802,6 +802,9 @@ def test_without_a_date_nothing_that_hangs_on_one_is_known():
 
 def test_the_vocabulary_repeats_each_function_for_exactly_these_parties_and_papers():
     functions = {fact.derived.function for fact in DERIVED_FACTS.values()}
+    (draft,) = load().drafts
+    assert functions.isdisjoint(draft.derived.values())
+    functions |= set(draft.derived.values())
     assert functions == set(DERIVED.values())
     assert {name.split(".")[0] for name in VOCABULARY.facts if name.endswith(".foreign")} == set(
         PARTIES
@@ -858,3 +861,36 @@ def test_to_know_less_never_gives_another_answer(name, data):
     kept = data.draw(st.sets(st.sampled_from(sorted(full))))
     partial = Scope({each: full[each] for each in kept}, DERIVED_FACTS)(name)
     assert partial is None or partial == Scope(full, DERIVED_FACTS)(name)
+
+
+# ---- as the draft of 2026 would have it: never law ---------------------------------------------------
+
+BELOW_HALF = {
+    "recipient.present": True,
+    "recipient.country": "CN",
+    "recipient.individual": False,
+    "recipient.foreign_share_product": "49/100",
+    "recipient.foreign_share_chain": "49/100",
+    "recipient.foreign_votes": "49/100",
+}
+DRAFTED = [
+    ("below one half, whoever controls it", "foreign_by_share.recipient", {**BELOW_HALF, "recipient.contract_control": True, "recipient.influence": "dominant"}, False),
+    ("nobody need say who controls it", "foreign_by_share.recipient", BELOW_HALF, False),
+    ("half of the votes", "foreign_by_share.recipient", {**BELOW_HALF, "recipient.foreign_votes": "1/2"}, True),
+    ("votes not said", "foreign_by_share.recipient", {**BELOW_HALF, "recipient.foreign_votes": None}, None),
+    ("set up abroad", "foreign_by_share.recipient", {**BELOW_HALF, "recipient.country": "US"}, True),
+    ("nobody", "foreign_by_share.recipient", {"recipient.present": False}, False),
+    ("a genome", "drafted_information", {"item.class": "information", "item.data_class": "genome"}, True),
+    ("clinical data linked to genomes", "drafted_information", {"item.class": "information", "item.data_class": "clinical", "item.linked_genomic": True}, False),
+    ("aggregates", "drafted_information", {"item.class": "information", "item.data_class": "aggregate"}, None),
+    ("data of no class", "drafted_information", {"item.class": "information"}, None),
+    ("material", "drafted_information", {"item.class": "material"}, False),
+    ("nobody said", "drafted_information", {}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "expected"), [pytest.param(*row[1:], id=row[0]) for row in DRAFTED]
+)
+def test_as_the_draft_would_have_it(name, facts, expected):
+    assert DERIVED[name]({**facts, "as_of": date(2026, 11, 22)}.get) is expected

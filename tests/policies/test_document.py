@@ -327,3 +327,11 @@ def test_canonical_json_there_and_back(value):
     content = dumps(value)
     assert loads(content) == value
     assert dumps(json.loads(content)) == content
+
+
+def test_what_a_draft_had_a_say_in_has_no_document():
+    asked = question(CLEAR, (stratum("a", 2),))
+    decision = decide(asked, small_law())
+    digests = {**decision.digests, "packs/beta/2024-06-01.draft.yaml": "00"}
+    with pytest.raises(DocumentError, match=r"2024-06-01\.draft\.yaml.*never recorded"):
+        encode(asked, replace(decision, digests=digests))

@@ -50,6 +50,13 @@ def test_a_number_without_a_rule_is_told() -> None:
     assert "R-EU-01" in pack_pages.coverage(bare).splitlines()[5]
 
 
+def test_drafts_stand_apart_from_what_is_in_force() -> None:
+    assert "`cn-hgr/2026-05-08.draft.yaml`" in pack_pages.readme(LAW)
+    bare = Law(LAW.vocabulary, LAW.editions, LAW.digests)
+    assert pack_pages.readme(LAW).startswith(pack_pages.readme(bare))
+    assert "draft" not in pack_pages.readme(bare)
+
+
 def test_instruments_of_a_day() -> None:
     early = pack_pages.instruments(LAW, date(2018, 6, 1))
     assert [one.name for one in early] == ["eu-gdpr"]

@@ -130,6 +130,103 @@ def test_templates_fill_in_names_and_texts():
     assert facts["any_paper"].derived.inputs == ("paper.licence.in_force", "paper.report.in_force")
 
 
+DRAFT = """\
+pack: beta
+title: {zh: 测试法（草案）, en: Test Law (draft)}
+link: https://example.org/draft
+published: 2024-06-01
+ends: [rumour-permits]
+derived: {any_foreign: only_japan}
+rules:
+  - id: rumour-denies
+    no: B-01
+    level: request
+    effect: deny
+    says: {zh: 规则, en: drafted}
+    fix: {zh: 补救, en: cure}
+    cite: [{law: Test, article: "1", zh: 第一条, en: art. 1}]
+    confidence: {content: high, article: high}
+    owner: institution
+    when: {fact: any_foreign, is: true}
+"""
+DRAFT_CASES = """\
+cases:
+  - {rule: rumour-denies, name: "holds", as_of: 2024-06-01, facts: {recipient.country: JP}, expect: holds}
+  - {rule: rumour-denies, name: "does not", as_of: 2025-01-01, facts: {recipient.country: US}, expect: does_not_hold}
+  - {rule: rumour-denies, name: "unknown", as_of: 2024-06-01, facts: {}, expect: unknown}
+"""
+DRAFTED = {
+    **FUNCTIONS,
+    "only_japan": lambda look: (
+        None if look("recipient.country") is None else look("recipient.country") == "JP"
+    ),
+}
+
+
+@pytest.fixture
+def drafted(copy):
+    (copy / "beta/2024-06-01.draft.yaml").write_text(DRAFT, "utf-8")
+    (copy / "beta/2024-06-01.draft.cases.yaml").write_text(DRAFT_CASES, "utf-8")
+    return copy
+
+
+def test_a_draft_never_speaks_and_is_shown_from_its_publication_over_every_edition(drafted):
+    assert packs.check(drafted, DRAFTED) == ()
+    law = packs.load(drafted, DRAFTED)
+    assert [one.file for one in law.drafts] == ["beta/2024-06-01.draft.yaml"]
+    assert not any(one.is_draft for one in law.editions)
+    shown = law.with_drafts()
+    for day, is_shown in (
+        (date(2024, 5, 31), False),
+        (date(2024, 6, 1), True),
+        (date(2025, 6, 1), True),
+    ):
+        assert law.on(day).digests == small_law().on(day).digests
+        assert law.on(day).vocabulary is law.vocabulary
+        rule = shown.on(day).rule("rumour-denies")
+        assert (rule.says["en"] == "drafted") is is_shown
+        assert ("packs/beta/2024-06-01.draft.yaml" in shown.on(day).digests) is is_shown
+        foreign = shown.on(day).vocabulary.facts["any_foreign"].derived.function
+        assert foreign({"recipient.country": "US"}.get) is not is_shown
+    assert law.on(date(2024, 6, 1)).rule("rumour-permits") is not None
+    assert shown.on(date(2024, 6, 1)).rule("rumour-permits") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "words"),
+    [
+        pytest.param("published: 2", "in_force: 2", "in_force", "not a key", id="never in force"),
+        pytest.param("2024-06-01", "2024-06-02", "published", "named 2024-06-01", id="day"),
+        pytest.param(
+            "any_foreign: only_japan",
+            "request.price: only_japan",
+            "derived",
+            "no derived",
+            id="given",
+        ),
+        pytest.param(
+            "any_foreign: only_japan", "anything: only_japan", "derived", "no derived", id="unknown"
+        ),
+        pytest.param("any_foreign: only_japan", "any_foreign: [x]", "derived", "", id="no text"),
+        pytest.param("only_japan", "nowhere", "derived", "no function `nowhere`", id="function"),
+        pytest.param(
+            "ends: [rumour-permits]", "ends: [nothing-forbidden]", "ends", "not in force", id="ends"
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_draft_is_told(drafted, old, new, key, words):
+    edit(drafted, "beta/2024-06-01.draft.yaml", old, new)
+    mistakes = packs.check(drafted, DRAFTED)
+    assert any(one.key.startswith(key) and words in one.en for one in mistakes), mistakes
+
+
+def test_only_a_draft_redefines_what_is_derived(copy):
+    edit(copy, BETA_2025, "ends:", "derived: {any_foreign: any_foreign}\nends:")
+    assert [(one.key, "not a key" in one.en) for one in packs.check(copy, FUNCTIONS)] == [
+        ("derived", True)
+    ]
+
+
 RULE = """
   - id: new-rule
     no: B-09

@@ -225,7 +225,7 @@ STUDY = Purpose(
 )
 
 
-def ask(facts, *strata, purpose=STUDY, as_of=TODAY):
+def ask(facts, *strata, purpose=STUDY, as_of=TODAY, law=LAW):
     """A question over strata given as (facts, profile, people), every donor in one of them."""
     held = tuple(
         Stratum(
@@ -249,7 +249,7 @@ def ask(facts, *strata, purpose=STUDY, as_of=TODAY):
                 DonorGroup(strata=(stratum.id,), people=stratum.people) for stratum in held
             ),
         ),
-        LAW,
+        law,
     )
 
 
@@ -508,6 +508,34 @@ def test_a_joint_venture_held_exactly_one_half_is_a_foreign_party():
     assert "R-INT-01" in told(decision)
     partnered = {**FOREIGN_UNIVERSITY, **JOINT_VENTURE, "users.access_countries": frozenset({"CN"})}
     assert isinstance(ask(partnered, (BLOOD, AGREED, 10)), Permit)
+
+
+@pytest.mark.parametrize(
+    ("hand", "by_the_draft"),
+    [
+        pytest.param({"contract_control": True}, {"R-FOR-04"}, id="VIE"),
+        pytest.param(
+            {"foreign_share_chain": "49/100", "influence": "major"},
+            {"R-FOR-04"},
+            id="49 % and a veto",
+        ),
+        pytest.param({"foreign_votes": "1/2"}, None, id="half of the votes"),
+    ],
+)
+def test_the_draft_of_2026_would_make_no_party_foreign_by_control(hand, by_the_draft):
+    """It shows what would change, from the day it was published; what is decided stays what it was."""
+    facts = {**HOSPITAL, **party("recipient", role="partner", **hand)}
+    day_before = date(2026, 5, 7)
+    for day in (day_before, date(2026, 5, 8), TODAY):
+        decided, shown = (
+            ask(facts, (BLOOD, AGREED, 10), as_of=day, law=law) for law in (LAW, LAW.with_drafts())
+        )
+        assert "R-INT-01" in told(decided)
+        assert not any("draft" in name for name in decided.digests)
+        if by_the_draft is None or day == day_before:
+            assert told(shown) == told(decided)
+        else:
+            assert (told(shown), isinstance(shown, Refer)) == (by_the_draft, True)
 
 
 def test_a_contract_laboratory_is_looked_through_to_its_foreign_sponsor():

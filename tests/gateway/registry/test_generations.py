@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gateway.release import grants
 from gateway.reports import exports, reading
 from gateway.tables import metadata
 from policies import packs, pdp
+from policies.document import DocumentError
 from tests.gateway.conftest import settings_in
 from tests.gateway.test_acts import (
     AGGREGATE,
@@ -334,6 +336,24 @@ def test_the_packs_in_force_change_nothing(bank: Bank) -> None:
     assert found.changed == ()
     assert (found.by_rule, found.by_outcome) == ({}, {})
     assert found.looked_at == {"decision": 2, "case": 1, "grant": 1}
+
+
+def test_what_a_draft_had_a_say_in_is_shown_by_impact_and_cannot_be_recorded(bank: Bank) -> None:
+    granted = create(bank, AGGREGATE)
+    drafted = bank.law.with_drafts()
+    found = impact(bank, drafted)
+    assert (found.changed, found.looked_at["decision"]) == ((), 1)
+    size = len(kinds(bank))
+    assert granted.request is not None
+    with bank.database.read() as conn:
+        prepared = deciding.prepare(conn, bank, granted.request.ask, granted.party_id)
+    shown = replace(prepared, decision=pdp.decide(prepared.question, drafted))
+    assert shown.decision.outcome == prepared.decision.outcome == "permit"
+    with pytest.raises(DocumentError, match="never recorded"):
+        bank.database.write(
+            lambda conn: deciding.record(conn, bank, HOSPITAL, shown, occasion="evaluation")
+        )
+    assert len(kinds(bank)) == size
 
 
 def test_what_other_packs_would_change_is_told_by_rule_and_nothing_is_done(bank: Bank) -> None:
