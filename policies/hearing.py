@@ -159,7 +159,8 @@ class Hearing:
         request = None if kind is Level.REQUEST else self.request
         scope = Scope(given, self.vocabulary.derived[kind], request)
         said = self.law.gates[kind].said(scope[ACT], scope.look)
-        rules = [self.law.rules[self.law.places[rule_id]] for rule_id in said]
+        places = self.law.places
+        rules = [self.law.rules[place] for place in sorted(places[rule_id] for rule_id in said)]
         return Heard(
             scope=scope,
             said=said,
@@ -257,11 +258,13 @@ class Hearing:
         """Each paper without which the rules would speak otherwise, with its last day."""
         key = tuple(self._strata[one] for one in self.selected)
         kept = self._selection.papers
-        if key not in kept:
+        found = kept.get(key)
+        if found is None:
+            found = tuple(self._papers_relied_on())
             if len(kept) >= KEPT:
                 kept.clear()
-            kept[key] = tuple(self._papers_relied_on())
-        return kept[key]
+            kept[key] = found
+        return found
 
     def _papers_relied_on(self) -> Iterator[tuple[str, date]]:
         """Found by letting each lapse the day before and hearing again the rules that look at it."""

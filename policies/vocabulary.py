@@ -276,8 +276,10 @@ def _derive(fact: Fact, derived: Derived, look: Lookup) -> Value | None:
     if not derived.trusted:
         return None
     values = tuple(map(look, derived.inputs))
-    if values in derived.known:
-        return derived.known[values]
+    # One look, since another thread may empty it at any time; `derived` itself says: not kept.
+    kept = derived.known.get(values, derived)
+    if not isinstance(kept, Derived):
+        return kept
     # Only the declared inputs: what it read beyond them would be forgotten in `known`.
     value = derived.function(dict(zip(derived.inputs, values, strict=True)).__getitem__)
     if value is not None and not is_value_of(value, fact):

@@ -1,5 +1,7 @@
 """The PDP: outcomes, selections, exact people, obligations, and what no change of facts may do."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from enum import StrEnum
@@ -909,3 +911,22 @@ def test_what_the_pdp_says_of_a_stratum_cannot_be_given_even_if_it_was_heard_bef
         decide(question(CLEAR, (stratum("s1", 10, given),)), law)
     with pytest.raises(PolicyError, match="found by the PDP"):
         decide(question({"as_of": DAY, **CLEAR}, ONE), law)
+
+
+def test_many_threads_may_ask_one_law_at_once(monkeypatch):
+    """What it keeps is emptied under them all the time, and every answer is the same."""
+    monkeypatch.setattr(hearing, "KEPT", 1)
+    monkeypatch.setattr(vocabulary, "_KEPT", 1)
+    law = packs.load(DIRECTORY, FUNCTIONS)
+    asked = [question({**facts}, ONE) for facts in (CLEAR, FOREIGN, REPORTED, {})]
+    wanted = [encode(one, decide(one, anew())) for one in asked]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(
+                pool.map(lambda n: encode(asked[n % 4], decide(asked[n % 4], law)), range(400))
+            )
+    finally:
+        sys.setswitchinterval(before)
+    assert found == wanted * 100
