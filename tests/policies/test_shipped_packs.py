@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 
+from policies import packs, strict
 from policies.consent import DuoTerm, Profile, ProfileId, Purpose, Research, Term, Told
 from policies.decision import Deny, Hold, Permit, Refer, Result
 from policies.packs import check, load
@@ -641,3 +642,84 @@ def test_a_rule_that_is_not_asked_under_an_act_would_not_apply(day):
                 assert rule.result(look) is Result.NOT_APPLICABLE, (rule.id, act)
                 skipped += 1
     assert skipped > 0
+
+
+def _bounds(condition):
+    """The numbers a written condition compares a fact with."""
+    if isinstance(condition, list):
+        for part in condition:
+            yield from _bounds(part)
+    elif isinstance(condition, dict) and "fact" not in condition:
+        yield from _bounds(list(condition.values()))
+    elif isinstance(condition, dict):
+        for operator, other in (("at_least", -1), ("at_most", 1)):
+            bound = condition.get(operator)
+            if isinstance(bound, int):
+                yield condition["fact"], {bound, bound + other}
+
+
+def test_every_number_in_a_rule_has_a_case_on_it_and_one_beyond():
+    """500/501, 3,000/3,001, 9,999/10,000, 100/101 and the like."""
+    found, lacking = 0, {}
+    for edition in LAW.editions:
+        name = edition.file.replace(".yaml", ".cases.yaml")
+        rows = strict.load(packs.shipped().joinpath(name).read_bytes(), name).data["cases"]
+        for rule in edition.rules:
+            for fact, wanted in _bounds([rule.written.get("applies"), rule.written["when"]]):
+                shown = {row["facts"].get(fact) for row in rows if row["rule"] == rule.id}
+                found += 1
+                if not wanted <= shown:
+                    lacking[rule.id, fact] = wanted - shown
+    assert (lacking, found > 20) == ({}, True)
+
+
+#: The same facts as of the last day before a text and its first: what speaks on each.
+AS_OF = [
+    pytest.param({**HOSPITAL, "paper.ethics.recorded": False}, BLOOD, date(2019, 6, 30), date(2019, 7, 1), "R-GEN-01", True, id="Regulations"),
+    pytest.param(
+        {**HOSPITAL, "request.embryo_or_germline": "reproductive"}, BLOOD,
+        date(2020, 12, 31), date(2021, 1, 1), "R-GEN-08", True, id="Civil Code",
+    ),
+    pytest.param(
+        {**FOREIGN_UNIVERSITY, "request.produced_in_cooperation": False, **paper("prior_report", parties_match=False)}, GENOME,
+        date(2021, 4, 14), date(2021, 4, 15), "R-INF-01", True, id="Biosecurity Law: another receiver's report",
+    ),
+    pytest.param(
+        {"request.action": "enforcement_request", "request.prc_authority_approval": False}, None,
+        date(2021, 10, 31), date(2021, 11, 1), "R-GEN-06", True, id="PIPL: a foreign court",
+    ),
+    pytest.param(HOSPITAL, {**BLOOD, "donor.minor_14_17": True, "donor.adult": False}, date(2023, 2, 17), date(2023, 2, 18), "R-CON-07", True, id="Ethics Measures: a minor of 15"),
+    pytest.param(
+        FOREIGN_UNIVERSITY, {**GENOME, "item.data_class": "clinical", "item.linked_genomic": False},
+        date(2023, 6, 30), date(2023, 7, 1), "R-SCO-01", False, id="Implementing Rules: clinical data",
+    ),
+    pytest.param(
+        {**FOREIGN_UNIVERSITY, **REPORTED, "officer.security_flag": True}, GENOME,
+        date(2023, 6, 30), date(2023, 7, 1), "R-INF-03", True, id="Implementing Rules: security review",
+    ),
+    pytest.param(
+        {**FOREIGN_UNIVERSITY, "paper.standard_contract.recorded": False, "paper.certification.recorded": False}, GENOME,
+        date(2024, 3, 21), date(2024, 3, 22), "R-PIP-01", True, id="CAC Provisions: no route",
+    ),
+    pytest.param(HOSPITAL, {**BLOOD, "item.derived": "organoid"}, date(2024, 12, 31), date(2025, 1, 1), "R-SCO-05", True, id="NHC answers: an organoid"),
+    pytest.param(
+        {**FOREIGN_UNIVERSITY, "request.us_persons_genomic": 101}, GENOME,
+        date(2025, 4, 7), date(2025, 4, 8), "R-US-01", True, id="28 CFR 202",
+    ),
+    pytest.param(
+        {**FOREIGN_UNIVERSITY, **paper("certification"), "pi.ciio": True}, GENOME,
+        date(2025, 12, 31), date(2026, 1, 1), "R-PIP-06", True, id="certification measures",
+    ),
+    pytest.param({**HOSPITAL, "request.new_biomedical_technology": True}, BLOOD, date(2026, 4, 30), date(2026, 5, 1), "R-818-01", True, id="Decree 818"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "item", "before", "since", "no", "begins"), AS_OF)
+def test_the_same_facts_as_of_two_dates_give_each_dates_answer(
+    facts, item, before, since, no, begins
+):
+    """Papers cover both days, so that the law alone makes the difference."""
+    both = {**facts, **{n: date(2019, 1, 1) for n in facts if n.endswith(".valid_from")}}
+    asked = () if item is None else ((item, AGREED, 10),)
+    spoke = [no in told(ask(both, *asked, as_of=day)) for day in (before, since)]
+    assert spoke == [not begins, begins]
