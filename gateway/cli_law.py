@@ -424,7 +424,7 @@ def packs_impact(
     with opened() as bank, bank.database.read() as conn:
         _, law = bank.laws.in_force(conn)
         law = _with_drafts(given or law) if with_draft else given or law
-        found = standing.impact(conn, bank, lambda question: pdp.decide(question, law))
+        found = standing.impact(conn, bank, law)
     if as_json:
         told = {**asdict(found), "by_rule": found.by_rule, "by_outcome": found.by_outcome}
         sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=1) + "\n")

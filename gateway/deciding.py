@@ -25,7 +25,7 @@ from audit.merkle import leaf_hash
 from gateway.bank import Bank, facts_version
 from gateway.errors import ProblemError
 from gateway.identity.scopes import Caller
-from gateway.registry import facts, requests
+from gateway.registry import facts, generations, requests
 from gateway.registry.ask import Ask
 from gateway.registry.facts import Gathered
 from gateway.registry.requests import Difference, Request
@@ -34,7 +34,9 @@ from gateway.tables import DecisionRestsOn, DecisionRow, new_id, table_of
 from policies import document, pdp
 from policies.consent import DuoTerm, Profile, ProfileId, Term, Told
 from policies.decision import Decision, Deny, Hold, Permit, Refer, Result
-from policies.request import DonorGroup, Question, Stratum, StratumId, Value
+from policies.request import DonorGroup, Facts, Question, Stratum, StratumId, Value
+from policies.rules import Law
+from policies.vocabulary import Level, is_value_of
 
 #: Below this many donors a researcher's dry run must not tell one donor's will (design §5).
 SMALL = 20
@@ -100,6 +102,8 @@ def prepare(
     blind = dry and 0 < sum(g.people for g in question.donor_groups) < SMALL
     if blind:
         question = _blind(question)
+    if law is not generations.shipped_law():  # which has a word for all that is gathered
+        question = in_words_of(question, law)
     return Prepared(
         ask=ask,
         party_id=party_id,
@@ -111,6 +115,21 @@ def prepare(
         blind=blind,
         generation=generation,
     )
+
+
+def in_words_of(question: Question, law: Law) -> Question:
+    """The question as a law can be asked it: what it has no word for, or no such value, is left out.
+
+    A newer version of the product gathers more than the packs in force know; an older question may hold
+    a fact that newer packs dropped. What a rule asks for and is not said is unknown, never false.
+    """
+
+    def known(facts: Facts, level: Level) -> Facts:
+        given = law.vocabulary.given[level]
+        return {n: v for n, v in facts.items() if n in given and is_value_of(v, given[n])}
+
+    strata = (replace(one, facts=known(one.facts, Level.STRATUM)) for one in question.strata)
+    return replace(question, facts=known(question.facts, Level.REQUEST), strata=tuple(strata))
 
 
 def current(conn: Connection, bank: Bank, prepared: Prepared) -> Prepared:

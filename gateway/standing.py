@@ -11,7 +11,7 @@ away and needs one person; a correction may let more out than before and needs t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
@@ -24,16 +24,17 @@ from sqlalchemy import Connection
 from audit import log
 from gateway import effects
 from gateway.bank import Bank, bump
-from gateway.deciding import append, prepare, record, stands
+from gateway.deciding import append, in_words_of, prepare, record, stands
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
 from gateway.registry import duties, papers, requests
 from gateway.release import grants
 from gateway.review import cases
 from gateway.tables import metadata, new_id
-from policies import document
+from policies import document, pdp
 from policies.decision import Decision, Result
 from policies.request import Question
+from policies.rules import Law
 
 _CORRECTION = metadata.tables["correction"]
 _RESTS_ON = metadata.tables["decision_rests_on"]
@@ -361,8 +362,6 @@ def _redecide(
 
 # --- what other packs would change --------------------------------------------------------------------
 
-Decide = Callable[[Question], Decision]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
@@ -411,8 +410,8 @@ class Impact:
         return {turn: dict(sorted(kinds.items())) for turn, kinds in sorted(counted.items())}
 
 
-def impact(conn: Connection, bank: Bank, decide: Decide) -> Impact:
-    """What would come out otherwise if `decide` decided, from the log. Writes nothing.
+def impact(conn: Connection, bank: Bank, law: Law) -> Impact:
+    """What would come out otherwise under another law, from the log. Writes nothing.
 
     Past decisions are taken as recorded, each for its day; open cases and live grants as facts are
     today, by the packs in force and by the others.
@@ -425,7 +424,8 @@ def impact(conn: Connection, bank: Bank, decide: Decide) -> Impact:
         kind: str, id_: str, before: Decision, question: Question, accepted: frozenset[str]
     ) -> None:
         looked_at[kind] += 1
-        found = _otherwise(kind, id_, before, decide(question), accepted)
+        after = pdp.decide(in_words_of(question, law), law)
+        found = _otherwise(kind, id_, before, after, accepted)
         if found is not None:
             changed.append(found)
 
@@ -438,8 +438,8 @@ def impact(conn: Connection, bank: Bank, decide: Decide) -> Impact:
     for row in past:
         body = log.document(conn, bytes.fromhex(row.document_sha256))
         made_by = row.law_generation_id
-        law = bank.law if made_by is None else bank.laws.of(conn, made_by)
-        question, before = document.question_from(body), document.decision_from(body, law)
+        by = bank.law if made_by is None else bank.laws.of(conn, made_by)
+        question, before = document.question_from(body), document.decision_from(body, by)
         compare("decision", row.id, before, question, frozenset())
     for case in _open_cases(conn, sa.true()):
         request = requests.get(conn, case.request_id, party_id=None)
@@ -448,7 +448,9 @@ def impact(conn: Connection, bank: Bank, decide: Decide) -> Impact:
         except ProblemError:
             undecidable.append(case.case_id)
             continue
-        compare("case", case.case_id, prepared.decision, prepared.question, frozenset())
+        # As gathered: the other law may have words for what the one in force has none for.
+        asked = prepared.gathered.question
+        compare("case", case.case_id, prepared.decision, asked, frozenset())
     for one in active(conn, sa.true()):
         left = frozenset(item.holding_id for item in grants.releasable(conn, one.grant_id))
         if not left:
@@ -461,7 +463,7 @@ def impact(conn: Connection, bank: Bank, decide: Decide) -> Impact:
             undecidable.append(grant.id)
             continue
         accepted = frozenset(grant.accepted)
-        compare("grant", grant.id, prepared.decision, prepared.question, accepted)
+        compare("grant", grant.id, prepared.decision, prepared.gathered.question, accepted)
     return Impact(looked_at=dict(looked_at), changed=tuple(changed), undecidable=tuple(undecidable))
 
 

@@ -310,7 +310,7 @@ def read_decision(bank: OpenBank, caller: Reading, decision_id: str) -> Response
 def read_ways(bank: OpenBank, caller: Reading, decision_id: str) -> Response:
     """The ways, each decided again."""
     answer = deciding.read_decision(bank, decision_id, party_id=side(caller))
-    found = advice.advise(answer.question, bank.law)
+    found = advice.advise(deciding.in_words_of(answer.question, bank.law), bank.law)
     return answered(answers.ways(answer, found, exact=answers.is_exact(caller)))
 
 

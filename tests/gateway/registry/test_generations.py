@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -261,6 +262,33 @@ def test_packs_this_version_cannot_read_are_said_to_be_so(bank: Bank) -> None:
     assert create(bank, AGGREGATE).decision.outcome == "permit"
 
 
+def without(name: str) -> dict[str, bytes]:
+    """Packs of before a fact was known, for a product that gathers it: the fact, its rules and cases."""
+    found: dict[str, bytes] = {}
+    for path, content in generations.shipped_files().items():
+        rows = re.split(r"(?m)^(?=  - )", content.decode())
+        kept = [row for row in rows if name not in row]
+        found[path] = "".join(kept).encode()
+    return found
+
+
+def test_packs_from_before_a_fact_was_known_decide_without_it(bank: Bank) -> None:
+    """An upgrade gathers more than the packs in force have words for; they go on deciding."""
+    name = "bank.annual_report_overdue"
+    old = packs.load(packs.folder_of(without(name)))
+    assert name not in old.vocabulary.facts
+    older = replace(bank, laws=generations.Laws({bank.laws.current: old}, bank.laws.current))
+    answer = create(older, AGGREGATE)
+    assert answer.decision.outcome == "permit"
+    read = deciding.read_decision(older, answer.decision_id, party_id=None)
+    assert read.question is not None
+    assert name not in read.question.facts
+    found = impact(older, bank.law)
+    assert found.looked_at == {"decision": 1, "case": 0, "grant": 1}
+    (grant,) = [one for one in found.changed if one.kind == "grant"] or [None]
+    assert grant is None, "gathered today the fact is known, and stops nothing"
+
+
 def test_a_migrated_bank_that_adopted_none_says_what_to_do(bank: Bank, tmp_path: Path) -> None:
     table = metadata.tables["bank"]
     bank.database.write(lambda conn: conn.execute(sa.update(table).values(law_generation_id=None)))
@@ -326,7 +354,7 @@ def test_a_changed_file_in_a_package_is_named_with_the_first_difference(
 
 def impact(bank: Bank, law: Any) -> standing.Impact:
     with bank.database.read() as conn:
-        return standing.impact(conn, bank, lambda question: pdp.decide(question, law))
+        return standing.impact(conn, bank, law)
 
 
 def test_the_packs_in_force_change_nothing(bank: Bank) -> None:
