@@ -83,8 +83,8 @@ def last_day_in_time(ends: date, ahead: int, days: Imported) -> date | None:
 def import_days(conn: Connection, content: bytes, *, now: datetime) -> int:
     """Take in a file of days; gives the year. Only days that differ from Monday to Friday need stand in it.
 
-    Raises `ProblemError` `invalid_request` naming each wrong line, `already_done` for a year that was
-    imported before: what decisions counted by is never changed.
+    Raises `ProblemError` `invalid_request` naming each wrong line, `already_done` for a year that the
+    library knows or that was imported before: what decisions counted by is never changed.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
@@ -94,11 +94,14 @@ def import_days(conn: Connection, content: bytes, *, now: datetime) -> int:
     wrong: list[FieldError] = []
     for number, row in enumerate(rows, 2):
         try:
-            day = date.fromisoformat(row["day"])
-            found[day] = _WORDS[row["working"]]
+            day, working = date.fromisoformat(row["day"]), _WORDS[row["working"]]
         except (KeyError, TypeError, ValueError):
             detail = "wants `day` (YYYY-MM-DD) and `working` (yes or no)"
             wrong.append(FieldError(pointer=f"/line/{number}", detail=detail))
+            continue
+        if day in found:
+            wrong.append(FieldError(pointer=f"/line/{number}", detail=f"`{day}` stands twice"))
+        found[day] = working
     years = {day.year for day in found}
     if not wrong and len(years) != 1:
         wrong.append(FieldError(pointer="/line/2", detail="wants the days of exactly one year"))
@@ -107,6 +110,8 @@ def import_days(conn: Connection, content: bytes, *, now: datetime) -> int:
     (year,) = years
     if any(day.year == year for day in imported(conn)):
         raise ProblemError("already_done", f"{year} was imported already")
+    if is_working(date(year, 1, 1), {}) is not None:
+        raise ProblemError("already_done", f"{year} is known from the State Council's notice")
     notes = {date.fromisoformat(row["day"]): (row.get("note") or "") for row in rows}
     conn.execute(
         sa.insert(_DAY),

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import bump
+from gateway.bank import SHANGHAI, bump
 from gateway.errors import FieldError, ProblemError
 from gateway.registry import calendar
 from gateway.registry.calendar import Imported
@@ -200,7 +200,7 @@ def standing(conn: Connection, today: date) -> Iterator[Duty]:
     licences = [
         one for one in papers if one.kind == "preservation" and one.holder_id == bank.party_id
     ]
-    yield from _annual(licences, bank.party_id, bank.created_at.year, today)
+    yield from _annual(licences, bank.party_id, bank.created_at.astimezone(SHANGHAI).year, today)
     ended = dict(
         conn.execute(
             sa.select(_PROJECT.c.id, _PROJECT.c.ended_on).where(_PROJECT.c.ended_on.is_not(None))

@@ -95,6 +95,8 @@ def test_a_year_is_imported_once(bank: Bank) -> None:
         (b"day,working\n2099-13-01,no\n", "wants `day`"),
         (b"date,working\n2099-01-01,no\n", "wants `day`"),
         (b"day,working\n2099-01-01,no\n2098-01-01,no\n", "exactly one year"),
+        (b"day,working\n2099-01-01,no\n2099-01-01,yes\n", "`2099-01-01` stands twice"),
+        (b"day,working\n2026-10-10,no\n", "2026 is known"),
     ],
 )
 def test_a_wrong_file_changes_nothing(bank: Bank, content: bytes, said: str) -> None:
