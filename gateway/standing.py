@@ -70,6 +70,8 @@ class _Paper(_Said):
     open_ended: bool = False
     scope: dict[str, Any] = {}
     document_sha256: _Sha256 = ""
+    documents: dict[_Text, _Sha256] = {}
+    issued_on: date | None = None
 
 
 class _Form(_Said):
@@ -623,7 +625,8 @@ def verify(
         detail = f"`{last}` is before the first day"
         raise ProblemError("invalid_request", detail, errors=(_at("/values/valid_to", detail),))
     if kind == "paper" and values:
-        papers.verify(papers.PaperDraft(**{n: whole[n] for n in _DRAFTED}), "/values")
+        drafted = {n: whole[n] for n in _DRAFTED} | {"documents": whole["documents"] or {}}
+        papers.verify(papers.PaperDraft(**drafted), "/values")
     return values
 
 
@@ -638,6 +641,7 @@ _DRAFTED = (
     "open_ended",
     "scope",
     "document_sha256",
+    "issued_on",
 )
 
 

@@ -448,8 +448,9 @@ class Paper(SQLModel, table=True):
     """Licence, approval, filing, certificate, report, receipt, ethics opinion, waiver, agreement.
 
     Counts only when a second person has checked it, and until it is voided. `number` is opaque.
-    `scope`: purposes, types, parties (party ids), collections, dataset_sha256, clauses, and flags
-    of its kind (committee_registered, before_start, …); an absent list means not stated.
+    `scope`: purposes, types, parties (party ids), sites, collections, dataset_sha256, clauses, and
+    flags of its kind (committee_registered, before_start, …); an absent list means not stated.
+    `documents`: what belongs to it, by name → SHA-256. `issued_on` None: on its first day.
     """
 
     __tablename__: ClassVar[str] = "paper"
@@ -472,6 +473,8 @@ class Paper(SQLModel, table=True):
     voided_at: datetime | None = _instant_or_none()
     void_reason: str = ""
     invented: bool = False
+    issued_on: date | None = None
+    documents: dict[str, str] | None = Field(default=None, sa_type=JSON)
     __table_args__ = (
         CheckConstraint("checked_by IS NULL OR checked_by <> recorded_by", name="two_people"),
     )

@@ -147,6 +147,8 @@ async def record_paper(
         collection_id=asked.collection,
         scope=asked.scope.model_dump(exclude_none=True),
         quotas=asked.quotas.model_dump(exclude_none=True),
+        issued_on=asked.issued_on,
+        documents=asked.documents,
     )
     return await _recorded(
         request,

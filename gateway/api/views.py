@@ -130,6 +130,8 @@ def paper(row: Paper) -> PaperOut:
         scope=dict(row.scope),
         quotas=[QuotaOut(measure=q.measure, total=q.total, used=q.used) for q in row.quotas],
         document_sha256=row.document_sha256,
+        documents=dict(row.documents or {}),
+        issued_on=row.issued_on,
         recorded_by=row.recorded_by,
         recorded_at=row.recorded_at,
         checked_by=row.checked_by,

@@ -7,6 +7,7 @@ chosen, and its facts are said as they are; what a paper does not state is left 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -64,14 +65,37 @@ _OWN: Mapping[str, Mapping[str, frozenset[object]]] = {
     },
     "filing": {"before_start": frozenset({True, False})},
 }
-_SCOPE_LISTS = ("purposes", "types", "parties", "collections", "dataset_sha256", "clauses")
+_SCOPE_LISTS = ("purposes", "types", "parties", "sites", "collections", "dataset_sha256", "clauses")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+#: What the national authority itself issues or takes in.
+NATIONAL = frozenset(
+    {
+        "collection",
+        "preservation",
+        "cooperation",
+        "filing",
+        "exit",
+        "prior_report",
+        "backup",
+        "security_review",
+        "change_approval",
+        "change_statement",
+        "renewal",
+    }
+)
+#: Decree 777 (in force that day): 国务院科学技术行政部门 became 国务院卫生健康主管部门 in the Regulations.
+TO_NHC = date(2024, 5, 1)
+#: How an issuer's text names one of the two; a provincial commission (省卫生健康委) is neither.
+_MINISTRY = re.compile(r"科技部|科学技术部|Ministry of Science and Technology|\bMOST\b")
+_COMMISSION = re.compile(r"国家卫生健康委|国家卫健委|National Health Commission|\bNHC\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperDraft:
     """What a first person records; `scope` and `number` as `tables.Paper` says.
 
-    `quotas` gives the total of `people` or `units` (tubes, data items) the paper allows.
+    `quotas` gives the total of `people` or `units` (tubes, data items) the paper allows. `documents`:
+    whatever belongs to it besides its own text, by name → SHA-256. `issued_on` None: on `valid_from`.
     """
 
     kind: str
@@ -87,6 +111,8 @@ class PaperDraft:
     scope: Mapping[str, Any] = field(default_factory=dict)
     quotas: Mapping[str, int] = field(default_factory=dict)
     invented: bool = False
+    issued_on: date | None = None
+    documents: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +148,8 @@ class Paper:
     voided_at: datetime | None
     void_reason: str
     invented: bool
+    issued_on: date | None
+    documents: Mapping[str, str] | None  # None: recorded before anybody asked
     quotas: tuple[Quota, ...] = ()
 
     def is_in_force(self, day: date) -> bool:
@@ -387,6 +415,8 @@ def row_of(draft: PaperDraft, paper_id: str, *, person_id: str, now: datetime) -
         "recorded_at": now,
         "void_reason": "",
         "invented": draft.invented,
+        "issued_on": draft.issued_on,
+        "documents": dict(draft.documents),
     }
 
 
@@ -401,22 +431,55 @@ def quota_rows(draft: PaperDraft, paper_id: str) -> list[dict[str, Any]]:
 def _mistakes(draft: PaperDraft) -> Iterable[tuple[str, str]]:
     if draft.kind not in {*KINDS, OWNER_CONSENT}:
         yield "kind", f"`{draft.kind}` is not a kind of paper"
+    yield from _misnamed(draft)
+    yield from _wrong_authority(draft)
     if draft.open_ended == (draft.valid_to is not None):
         yield "valid_to", "a paper has a last day, or none by its nature, and says which"
     if draft.valid_to is not None and draft.valid_to < draft.valid_from:
         yield "valid_to", f"`{draft.valid_to}` is before the first day"
+    yield from _wrong_scope(draft)
+    for measure, total in draft.quotas.items():
+        if measure not in MEASURES or total < 0:
+            yield f"quotas/{measure}", "must be `people` or `units`, and not negative"
+
+
+def _misnamed(draft: PaperDraft) -> Iterable[tuple[str, str]]:
+    for name, text in (("number", draft.number), ("issuer", draft.issuer)):
+        # A number is opaque: its pattern is nobody's business, but blank or unprintable it is none.
+        if not text.strip() or not text.isprintable():
+            yield name, "must be a printable text"
+    digests = {f"documents/{name}": digest for name, digest in draft.documents.items()}
+    for name, digest in {"document_sha256": draft.document_sha256, **digests}.items():
+        if not _SHA256.fullmatch(digest):
+            yield name, "must be a SHA-256, 64 lower-case hexadecimal digits"
+
+
+def _wrong_scope(draft: PaperDraft) -> Iterable[tuple[str, str]]:
     for name in _SCOPE_LISTS:
         listed_ = draft.scope.get(name, [])
         if not isinstance(listed_, list) or not all(isinstance(each, str) for each in listed_):
             yield f"scope/{name}", "must be a list of texts"
+        elif len(set(listed_)) < len(listed_):
+            yield f"scope/{name}", "names something twice"
     for name in draft.scope:
         entry, allowed = draft.scope[name], _OWN.get(draft.kind, {}).get(name, frozenset())
         # 1 equals True, and is none.
         if name not in _SCOPE_LISTS and not (isinstance(entry, bool | str) and entry in allowed):
             yield f"scope/{name}", f"a `{draft.kind}` has no such entry"
-    for measure, total in draft.quotas.items():
-        if measure not in MEASURES or total < 0:
-            yield f"quotas/{measure}", "must be `people` or `units`, and not negative"
+
+
+def _wrong_authority(draft: PaperDraft) -> Iterable[tuple[str, str]]:
+    """An issuer that was not the authority on the day: before 2024-05-01 MOST, from then on NHC."""
+    if draft.kind not in NATIONAL:
+        return
+    issued, otherwise = draft.issued_on or draft.valid_from, "; `issued_on` says if another day"
+    if issued >= TO_NHC and _MINISTRY.search(draft.issuer):
+        yield "issuer", f"on `{issued}` the authority was the National Health Commission{otherwise}"
+    if issued < TO_NHC and _COMMISSION.search(draft.issuer):
+        yield (
+            "issuer",
+            f"on `{issued}` the authority was the Ministry of Science and Technology{otherwise}",
+        )
 
 
 def _papers(conn: Connection, *wanted: sa.ColumnElement[bool]) -> tuple[Paper, ...]:

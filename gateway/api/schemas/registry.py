@@ -55,6 +55,7 @@ class PaperScope(Asked):
     purposes: list[Name] | None = Field(default=None, max_length=100)
     types: list[Name] | None = Field(default=None, max_length=100)
     parties: list[Id] | None = Field(default=None, max_length=100)
+    sites: list[Name] | None = Field(default=None, max_length=500)
     collections: list[Id] | None = Field(default=None, max_length=500)
     dataset_sha256: list[Sha256] | None = Field(default=None, max_length=1000)
     clauses: list[Name] | None = Field(default=None, max_length=100)
@@ -86,6 +87,10 @@ class AskedPaper(Asked):
     scope: PaperScope = PaperScope()
     quotas: PaperQuotas = PaperQuotas()
     document_sha256: Sha256
+    documents: dict[Name, Sha256] = Field(default={}, max_length=100)
+    issued_on: Day | None = Field(
+        default=None, description="the day it was issued, where that is not its first day"
+    )
 
 
 class QuotaOut(Shape):
@@ -113,6 +118,8 @@ class PaperOut(Shape):
     scope: dict[str, Any]
     quotas: list[QuotaOut]
     document_sha256: str
+    documents: dict[str, str]
+    issued_on: date | None
     recorded_by: str
     recorded_at: Instant
     checked_by: str | None

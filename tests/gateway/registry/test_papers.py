@@ -80,6 +80,14 @@ WRONG = [
     ("a flag that is no truth", {"kind": "filing", "scope": {"before_start": 1}}, "/scope/before_start"),
     ("a measure nobody counts", {"quotas": {"litres": 3}}, "/quotas/litres"),
     ("less than nothing", {"quotas": {"people": -1}}, "/quotas/people"),
+    ("a blank number", {"number": " "}, "/number"),
+    ("an issuer with a line break", {"issuer": "a\nb"}, "/issuer"),
+    ("a digest that is none", {"document_sha256": "0" * 63}, "/document_sha256"),
+    ("a document by no digest", {"documents": {"annex": "0" * 63 + "G"}}, "/documents/annex"),
+    ("a list that repeats", {"scope": {"sites": ["CHB", "CHB"]}}, "/scope/sites"),
+    ("the ministry after it", {"issuer": "科学技术部", "valid_from": date(2024, 5, 1)}, "/issuer"),
+    ("the commission too early", {"issuer": "国家卫生健康委员会", "valid_from": date(2024, 4, 30)}, "/issuer"),
+    ("the day it was issued counts", {"issuer": "科技部", "issued_on": date(2024, 5, 1)}, "/issuer"),
 ]  # fmt: skip
 
 
@@ -89,6 +97,26 @@ def test_wrong_papers_are_refused(bank: Bank, changes, pointer) -> None:
         bank.database.write(lambda conn: put(conn, replace(DRAFT, **changes)))
     assert error.value.code == "invalid_request"
     assert pointer in {each.pointer for each in error.value.errors}
+
+
+RIGHT = [
+    ("the ministry's last day", {"issuer": "科学技术部", "valid_from": date(2024, 4, 30)}),
+    ("the commission's first", {"issuer": "国家卫生健康委", "valid_from": date(2024, 5, 1)}),
+    ("issued before it begins", {"issuer": "MOST", "issued_on": date(2024, 4, 30)}),
+    ("a province's commission", {"issuer": "广东省卫生健康委", "valid_from": date(2024, 4, 30)}),
+    ("no paper of the authority's", {"kind": "ethics", "issuer": "科技部 committee"}),
+    ("a number like no other", {"number": "国科遗办审字〔2015〕83号"}),
+]
+
+
+@pytest.mark.parametrize("changes", [r[1] for r in RIGHT], ids=[r[0] for r in RIGHT])
+def test_a_paper_says_what_it_is(bank: Bank, changes) -> None:
+    whole = {"scope": {"sites": ["CHB"]}, "documents": {"annex": "a" * 64}}
+    draft = replace(DRAFT, **whole | changes)
+    paper = bank.database.write(lambda conn: put(conn, draft))
+    assert (paper.number, paper.issued_on) == (draft.number, draft.issued_on)
+    assert (paper.states("sites"), paper.documents) == ({"CHB"}, {"annex": "a" * 64})
+    assert (paper.recorded_by, paper.checked_by) == ("psn_a", "psn_b")
 
 
 @pytest.mark.parametrize("wrong", ["holder_id", "project_id", "collection_id"])
