@@ -233,6 +233,7 @@ class Stage:
             "produced_in_cooperation": False,
             "site": "single",
             "changes": [],
+            "quantities": {"protocol_people": 600, "protocol_units": 2000, "form_units": 2000},
         }
         return self.ask("foreign_university", "sino_foreign", "smith", **place | changes)
 

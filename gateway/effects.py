@@ -8,7 +8,7 @@ before a byte leaves.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import assert_never
 
@@ -20,6 +20,7 @@ from gateway.errors import ProblemError
 from gateway.identity import tokens
 from gateway.identity.scopes import Caller
 from gateway.registry import duties, papers, requests
+from gateway.registry.facts import Draw
 from gateway.registry.requests import Request
 from gateway.release import grants
 from gateway.review import cases
@@ -145,13 +146,7 @@ def make_grant(
             "people": len({p.donor_id for p in counted}),
             "units": sum(p.units for p in counted),
         }
-        if not papers.draw_for(
-            conn, draw.quota_id, amounts[draw.measure], grant_id=grant.id, now=now
-        ):
-            # The facts said there was room and they were current: somebody is wrong, so nothing
-            # goes and the transaction ends here.
-            raise ProblemError("decision_failed", f"quota `{draw.quota_id}` has no room")
-    about = {"grant": grant.id, "request": request.id, "decision": answer.decision_id}
+        _draw(conn, draw, amounts[draw.measure], grant_id=grant.id, now=now)
     duties.attach(
         conn,
         answer.decision.obligations,
@@ -162,9 +157,23 @@ def make_grant(
         today=bank.today(),
         now=now,
     )
+    about = {"grant": grant.id, "request": request.id, "decision": answer.decision_id}
     items = "\n".join(sorted(p.holding_id for p in picked))
     append(conn, bank, caller, "grant.created", about, commitments={"items": items})
     return grant.id
+
+
+def _draw(conn: Connection, draw: Draw, amount: int, *, grant_id: str, now: datetime) -> None:
+    *before, (last, _) = draw.quotas
+    parts = []
+    for quota_id, left in before:
+        parts.append((quota_id, min(amount, max(left, 0))))
+        amount -= parts[-1][1]
+    for quota_id, part in (*parts, (last, amount)):
+        if not papers.draw_for(conn, quota_id, part, grant_id=grant_id, now=now):
+            # The facts said there was room and they were current: somebody is wrong, so nothing
+            # goes and the transaction ends here.
+            raise ProblemError("decision_failed", f"quota `{quota_id}` has no room")
 
 
 def end_grants(conn: Connection, bank: Bank, caller: Caller, request_id: str) -> None:

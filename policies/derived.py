@@ -575,6 +575,30 @@ def cooperation_needed(look: Lookup) -> bool | None:
     return _all(gates())
 
 
+def cooperation_overrun(look: Lookup) -> str | None:
+    """By what share of the approved quantity a cooperation would be exceeded; "0/1" if it would not.
+
+    Implementing Rules arts. 46 and 47, counted over all releases: of people and units the greater share.
+    A measure the licence does not count is not exceeded; one that counts neither leaves it open.
+    """
+    shares: list[Fraction] = []
+    for measure in ("units", "people"):
+        total = _number(look, f"paper.cooperation.{measure}_total")
+        if total is None:
+            continue
+        left = _number(look, f"paper.cooperation.{measure}_left")
+        asked = _number(look, f"selection.{measure}")
+        if left is None or asked is None:
+            return None
+        over = max(asked - left, 0)
+        # What approves nothing is exceeded whole by anything.
+        shares.append(Fraction(over, total) if total else Fraction(min(over, 1)))
+    if not shares:
+        return None
+    most = max(shares)
+    return f"{most.numerator}/{most.denominator}"
+
+
 def pi_people_total(look: Lookup) -> int | None:
     """People whose personal information goes abroad this year, this release included.
 
@@ -697,6 +721,7 @@ DERIVED: Mapping[str, Function] = {
     "international_covered": international_covered,
     "hgr_used": hgr_used,
     "cooperation_needed": cooperation_needed,
+    "cooperation_overrun": cooperation_overrun,
     "pi_people_total": pi_people_total,
     "hgr_material": hgr_material,
     "hgr_information": hgr_information,

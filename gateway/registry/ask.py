@@ -193,6 +193,14 @@ class CollectionAsked(_Part):
     people_planned: int | None = Field(default=None, ge=0, le=10**9)
 
 
+class QuantitiesAsked(_Part):
+    """How much the protocol and the consent form name (NHC answers of 2025)."""
+
+    protocol_people: int | None = Field(default=None, ge=0, le=10**9)
+    protocol_units: int | None = Field(default=None, ge=0, le=10**9)
+    form_units: int | None = Field(default=None, ge=0, le=10**9)
+
+
 class UsPersonsAsked(_Part):
     """US persons whose data or biospecimens are involved (28 CFR 202.205)."""
 
@@ -236,6 +244,7 @@ class Ask(_Part):
     embryo_or_germline: Literal["none", "research", "reproductive"] | None = None
     new_biomedical_technology: bool | None = None
     collection: CollectionAsked | None = None
+    quantities: QuantitiesAsked = QuantitiesAsked()
     us_persons: UsPersonsAsked = UsPersonsAsked()
     ftz_pilot: bool | None = None
     emergency_exemption: bool | None = None
@@ -254,6 +263,9 @@ _SAID_AT = {
     "request.cost_documented": "/price/cost_documented",
     "request.agreement_signed": "/agreement/signed",
     "request.agreement_clauses": "/agreement/clauses",
+    "request.protocol_people": "/quantities/protocol_people",
+    "request.protocol_units": "/quantities/protocol_units",
+    "request.form_units": "/quantities/form_units",
     "request.us_persons_genomic": "/us_persons/genomic",
     "request.us_persons_other_omic": "/us_persons/other_omic",
     "request.affected_generations": "/collection/affected_generations",

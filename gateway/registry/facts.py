@@ -45,17 +45,24 @@ NEVER = frozenset(
     }
 )
 
+#: Papers whose quotas stand behind those of the cooperation licence they change.
+_CHANGES = ("change_approval", "change_statement")
+
 _NOTHING = Reduced(cohort=cohorts.NOBODY, strata=(), profiles={}, donor_groups=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """A quota that a grant on these facts must draw on; `measure` is `people` or `units`."""
+    """What a grant on these facts must draw on; `measure` is `people` or `units`.
 
-    quota_id: str
+    `quotas`: each with what is left of it, drawn on in this order; the last takes all that remains, and
+    refuses it if that is more than it has.
+    """
+
     measure: str
     kind: str  # of the paper
     paper_id: str
+    quotas: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +145,9 @@ def gather(
         **_sent_abroad(conn, as_of),
         "counter.genome_people_before": len(already),
     }
-    for kind, paper in chosen.items():
+    changed = [chosen["change_approval"], chosen["change_statement"]]
+    counted = chosen | {"cooperation": papers.raised(chosen["cooperation"], changed, as_of)}
+    for kind, paper in counted.items():
         facts |= papers.facts(paper, kind, fit)
     facts |= _reporter(conn, chosen["prior_report"], found, as_of)
     facts |= duties.facts(
@@ -160,7 +169,7 @@ def gather(
         cohort=reduced.cohort,
         facts_version=version,
         gathered_at=now,
-        draws=tuple(_draws(chosen.values(), ask, reduced, as_of)),
+        draws=tuple(_draws(chosen, ask, reduced, as_of)),
         group_id=group,
         papers={kind: paper.id for kind, paper in chosen.items() if paper is not None},
         parties=named,
@@ -315,6 +324,9 @@ def _said(ask: Ask, reduced: Reduced) -> dict[str, Value | None]:
         "request.care_kind": ask.care_kind,
         "request.embryo_or_germline": ask.embryo_or_germline,
         "request.new_biomedical_technology": ask.new_biomedical_technology,
+        "request.protocol_people": ask.quantities.protocol_people,
+        "request.protocol_units": ask.quantities.protocol_units,
+        "request.form_units": ask.quantities.form_units,
         "request.us_persons_genomic": ask.us_persons.genomic,
         "request.us_persons_other_omic": ask.us_persons.other_omic,
         "request.ftz_pilot": ask.ftz_pilot,
@@ -435,13 +447,26 @@ def _reporter(
 
 
 def _draws(
-    chosen: Iterable[Paper | None], ask: Ask, reduced: Reduced, as_of: date
+    chosen: Mapping[str, Paper | None], ask: Ask, reduced: Reduced, as_of: date
 ) -> Iterable[Draw]:
     material = any(stratum.facts.get("item.class") != "information" for stratum in reduced.strata)
     exits = ask.material_exits if material else False
-    for paper in chosen:
+    for kind, paper in chosen.items():
+        if kind in _CHANGES:
+            continue  # drawn on once the licence they change is used up
         if paper and paper.is_in_force(as_of) and papers.is_drawn(paper, material_exits=exits):
+            changes = [chosen[each] for each in _CHANGES] if kind == "cooperation" else []
             for quota in paper.quotas:
+                more = [
+                    (each.id, each.total - each.used)
+                    for change in changes
+                    if change is not None and change.is_in_force(as_of)
+                    for each in change.quotas
+                    if each.measure == quota.measure
+                ]
                 yield Draw(
-                    quota_id=quota.id, measure=quota.measure, kind=paper.kind, paper_id=paper.id
+                    measure=quota.measure,
+                    kind=kind,
+                    paper_id=paper.id,
+                    quotas=((quota.id, quota.total - quota.used), *more),
                 )

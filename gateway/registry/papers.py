@@ -8,8 +8,9 @@ chosen, and its facts are said as they are; what a paper does not state is left 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -352,6 +353,7 @@ def facts(paper: Paper | None, kind: str, fit: Fit) -> dict[str, Value]:
     """The facts `paper.<kind>.…` of the chosen paper; only `recorded` if there is none."""
     if paper is None:
         return {f"paper.{kind}.recorded": False}
+    total = {quota.measure: quota.total for quota in paper.quotas}
     left = {quota.measure: quota.total - quota.used for quota in paper.quotas}
     known: dict[str, Value | None] = {
         "recorded": True,
@@ -362,6 +364,8 @@ def facts(paper: Paper | None, kind: str, fit: Fit) -> dict[str, Value]:
         "types": paper.states("types"),
         "parties_match": parties_match(paper, fit),
         "matches_dataset": matches_dataset(paper, fit),
+        "units_total": total.get("units"),
+        "people_total": total.get("people"),
         "units_left": left.get("units"),
         "people_left": left.get("people"),
         "exhausted": is_exhausted(paper),
@@ -384,6 +388,28 @@ def matches_dataset(paper: Paper, fit: Fit) -> bool | None:
     """
     named = paper.states("dataset_sha256")
     return None if named is None or fit.datasets is None else fit.datasets <= named
+
+
+def raised(licence: Paper | None, more: Iterable[Paper | None], day: date) -> Paper | None:
+    """A cooperation licence whose quotas count what papers in force add to them.
+
+    A change approval adds its quantity to what is approved (Implementing Rules art. 46); a filed statement
+    adds none, but what was drawn on it counts as drawn (art. 47: 10 % in all).
+    """
+    if licence is None:
+        return None
+    total: Counter[str] = Counter()
+    used: Counter[str] = Counter()
+    for paper in more:
+        if paper is not None and paper.is_in_force(day):
+            for quota in paper.quotas:
+                used[quota.measure] += quota.used
+                total[quota.measure] += quota.total if paper.kind == "change_approval" else 0
+    quotas = tuple(
+        replace(q, total=q.total + total[q.measure], used=q.used + used[q.measure])
+        for q in licence.quotas
+    )
+    return replace(licence, quotas=quotas)
 
 
 def is_exhausted(paper: Paper) -> bool:

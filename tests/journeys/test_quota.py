@@ -50,6 +50,7 @@ ABROAD = {
     "items": {"kinds": ["genome"], "cohort": {"collections": SITES}},
     "site": "single",
     "changes": [],
+    "quantities": {"protocol_people": 10_000, "protocol_units": 100_000, "form_units": 100_000},
 }
 
 
@@ -227,7 +228,8 @@ def test_two_hundred_requests_on_a_hundred(eager: Bank) -> None:
     assert {one["outcome"] for one in granted} == {"permit"}
     assert {one["outcome"] for one in held} == {"hold"}
     for one in held:
-        assert "cooperation-quota-is-left" in {blocker["rule"] for blocker in one["blockers"]}
+        rules = {blocker["rule"] for blocker in one["blockers"]}
+        assert "statement-of-up-to-a-tenth-more-is-filed" in rules
     assert quotas_of(eager, paper) == {"people": TOTAL, "units": TOTAL}
     assert [drawn(eager, quota.id) for quota in paper.quotas] == [TOTAL, TOTAL]
     # In the log the last grant stands before the first hold.
@@ -239,13 +241,30 @@ def test_two_hundred_requests_on_a_hundred(eager: Bank) -> None:
     assert grants == TOTAL
 
 
-def test_more_than_is_left_is_held_not_cut(eager: Bank) -> None:
+def test_more_than_a_tenth_over_is_refused_not_cut(eager: Bank) -> None:
     """Nobody is left out to fit a quota (design §5): the whole request waits for a larger one."""
     codes = people_who_may(eager, 3)
     paper = limited(eager, 2)
     (answer,) = posted(eager, [for_samples(codes)])
     assert answer.status_code == 201, answer.text
     said = answer.json()
-    assert (said["outcome"], said["grant"]) == ("hold", None)
-    assert "cooperation-quota-is-left" in {blocker["rule"] for blocker in said["blockers"]}
+    assert (said["outcome"], said["grant"]) == ("deny", None)
+    assert "over-a-tenth-more-needs-approval" in {blocker["rule"] for blocker in said["blockers"]}
     assert quotas_of(eager, paper) == {"people": 0, "units": 0}
+
+
+def test_a_filed_statement_carries_what_is_over_and_no_more(eager: Bank) -> None:
+    """Two of ten over: denied. One of ten over: held, and with its statement granted, drawn on it."""
+    codes = people_who_may(eager, 13)
+    licence = limited(eager, 10)
+    (over,) = posted(eager, [for_samples(codes[:12])])
+    assert over.json()["outcome"] == "deny"
+    (held,) = posted(eager, [for_samples(codes[:11])])
+    assert (held.json()["outcome"], held.json()["papers"]) == ("hold", ["change_statement"])
+    statement = recorded(eager, "change_statement", {}, people=1, units=1)
+    (granted,) = posted(eager, [for_samples(codes[:11])])
+    assert granted.json()["grant"] is not None, granted.text
+    assert quotas_of(eager, licence) == {"people": 10, "units": 10}
+    assert quotas_of(eager, statement) == {"people": 1, "units": 1}
+    (more,) = posted(eager, [for_samples(codes[12:])])
+    assert more.json()["outcome"] == "deny", "a tenth in all, not each time"

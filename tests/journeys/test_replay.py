@@ -85,6 +85,7 @@ def generated(chance: random.Random, world: World) -> tuple[str, Ask]:
         "new_biomedical_technology": False,
         "site": "single",
         "changes": [],
+        "quantities": {"protocol_people": 10_000, "protocol_units": 100_000, "form_units": 100_000},
         "pi_form": "deidentified",
     }
     answers: dict[str, list[Any]] = {

@@ -113,6 +113,9 @@ RESEARCH = {
     "request.new_biomedical_technology": False,
     "request.site": "single",
     "request.changes": frozenset(),
+    "request.protocol_people": 10_000,
+    "request.protocol_units": 10_000,
+    "request.form_units": 10_000,
     "request.us_persons_genomic": 0,
     "request.us_persons_other_omic": 0,
     "request.extracts_nucleic_acid": True,
@@ -152,6 +155,8 @@ FOREIGN_UNIVERSITY = {
         parties_match=True,
         types=frozenset({"genome", "whole_blood"}),
         purposes=frozenset({"health"}),
+        units_total=10_000,
+        units_left=10_000,
     ),
     **paper("standard_contract"),
 }

@@ -52,6 +52,7 @@ FOREIGN: dict[str, Any] = PLAIN | {
     },
     "site": "single",
     "changes": [],
+    "quantities": {"protocol_people": 10_000, "protocol_units": 100_000, "form_units": 100_000},
     "us_persons": {"genomic": 0, "other_omic": 0},
     "produced_in_cooperation": False,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -213,6 +213,8 @@ def test_facts_of_a_paper(bank: Bank) -> None:
         "paper.ethics.open_ended": False,
         "paper.ethics.purposes": frozenset({"health"}),
         "paper.ethics.parties_match": True,
+        "paper.ethics.people_total": 5,
+        "paper.ethics.units_total": 0,
         "paper.ethics.people_left": 5,
         "paper.ethics.units_left": 0,
         "paper.ethics.exhausted": True,
@@ -265,3 +267,24 @@ def test_lists(bank: Bank) -> None:
         assert len(papers.listed(conn)) > len(mine)
         with pytest.raises(ProblemError, match="not_found"):
             papers.read(conn, "ppr_none")
+
+
+def test_papers_that_change_a_licence_count_with_it(bank: Bank) -> None:
+    approval = bank.database.write(
+        lambda conn: put(conn, replace(DRAFT, kind="change_approval", quotas={"units": 200}))
+    )
+    drawn = replace(QUOTA, total=100, used=40)
+    statement = replace(approval, kind="change_statement", quotas=(drawn,))
+    licence = replace(
+        approval, kind="cooperation", quotas=(QUOTA, replace(QUOTA, measure="people"))
+    )
+    day = approval.valid_from
+    raised = papers.raised(licence, [approval, statement, None], day)
+    assert raised is not None
+    assert [(quota.total, quota.used) for quota in raised.quotas] == [(1205, 45), (1005, 5)]
+    before = papers.raised(licence, [approval, statement], day - timedelta(days=1))
+    assert before == licence
+    assert papers.raised(None, [approval], day) is None
+
+
+QUOTA = papers.Quota(id="q", measure="units", total=1005, used=5)
