@@ -30,10 +30,12 @@ check: $(READY) ## everything but tests: format, lint, types, floors, packs, con
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_floors.py
 	$(BIN)/hgr packs check
+	$(BIN)/hgr packs readme --check
+	$(BIN)/hgr packs coverage --check
 	$(BIN)/python -m openapi.check
 
 test: $(READY) ## all tests, with the coverage floors
-	$(BIN)/python -m pytest --cov --cov-report=term -m "not long"
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term -m "not long"
 	$(BIN)/python -m coverage report --include='policies/*,audit/*' --fail-under=100 --skip-covered
 
 test-long: $(READY) ## the long campaigns

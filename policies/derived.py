@@ -578,17 +578,15 @@ def cooperation_needed(look: Lookup) -> bool | None:
 def cooperation_overrun(look: Lookup) -> str | None:
     """By what share of the approved quantity a cooperation would be exceeded; "0/1" if it would not.
 
-    Implementing Rules arts. 46 and 47, counted over all releases: of people and units the greater share.
-    A measure the licence does not count is not exceeded; one that counts neither leaves it open.
+    Implementing Rules arts. 46 and 47, counted over all releases: of what the licence counts (people,
+    units) the greater share. One that counts nothing leaves it open.
     """
     shares: list[Fraction] = []
-    for measure in ("units", "people"):
+    for measure in sorted(_members(look, "paper.cooperation.counts") or ()):
         total = _number(look, f"paper.cooperation.{measure}_total")
-        if total is None:
-            continue
         left = _number(look, f"paper.cooperation.{measure}_left")
         asked = _number(look, f"selection.{measure}")
-        if left is None or asked is None:
+        if total is None or left is None or asked is None:
             return None
         over = max(asked - left, 0)
         # What approves nothing is exceeded whole by anything.

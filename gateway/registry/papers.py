@@ -364,6 +364,7 @@ def facts(paper: Paper | None, kind: str, fit: Fit) -> dict[str, Value]:
         "types": paper.states("types"),
         "parties_match": parties_match(paper, fit),
         "matches_dataset": matches_dataset(paper, fit),
+        "counts": frozenset(total),
         "units_total": total.get("units"),
         "people_total": total.get("people"),
         "units_left": left.get("units"),

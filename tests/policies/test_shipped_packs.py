@@ -155,6 +155,7 @@ FOREIGN_UNIVERSITY = {
         parties_match=True,
         types=frozenset({"genome", "whole_blood"}),
         purposes=frozenset({"health"}),
+        counts=frozenset({"units"}),
         units_total=10_000,
         units_left=10_000,
     ),

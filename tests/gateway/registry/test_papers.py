@@ -213,6 +213,7 @@ def test_facts_of_a_paper(bank: Bank) -> None:
         "paper.ethics.open_ended": False,
         "paper.ethics.purposes": frozenset({"health"}),
         "paper.ethics.parties_match": True,
+        "paper.ethics.counts": frozenset({"people", "units"}),
         "paper.ethics.people_total": 5,
         "paper.ethics.units_total": 0,
         "paper.ethics.people_left": 5,
