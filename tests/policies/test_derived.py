@@ -894,3 +894,28 @@ DRAFTED = [
 )
 def test_as_the_draft_would_have_it(name, facts, expected):
     assert DERIVED[name]({**facts, "as_of": date(2026, 11, 22)}.get) is expected
+
+
+OVERRUN = [
+    ("nothing over", {"units_total": 1000, "units_left": 10}, 10, 1, "0/1"),
+    ("a tenth", {"units_total": 1000, "units_left": 0}, 100, 1, "1/10"),
+    ("the greater of two", {"units_total": 100, "units_left": 0, "people_total": 10, "people_left": 0}, 1, 1, "1/10"),
+    ("a measure not counted", {"people_total": 10, "people_left": 10}, 500, 10, "0/1"),
+    ("drawn over before", {"units_total": 1000, "units_left": -50}, 50, 1, "1/10"),
+    ("what approves nothing", {"units_total": 0, "units_left": 0}, 1, 1, "1/1"),
+    ("what approves nothing and is asked for nothing", {"units_total": 0, "units_left": 0}, 0, 0, "0/1"),
+    ("nothing counted", {}, 1, 1, None),
+    ("how much is left is not known", {"units_total": 10}, 1, 1, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("paper", "units", "people", "share"),
+    [row[1:] for row in OVERRUN],
+    ids=[row[0] for row in OVERRUN],
+)
+def test_by_how_much_a_cooperation_is_exceeded(paper, units, people, share):
+    facts = {f"paper.cooperation.{name}": value for name, value in paper.items()}
+    facts["paper.cooperation.counts"] = frozenset(name.split("_")[0] for name in paper)
+    facts |= {"selection.units": units, "selection.people": people}
+    assert DERIVED["cooperation_overrun"](facts.get) == share
