@@ -208,7 +208,7 @@ def clients(template: Template, settings: Settings) -> Clients:
 
 @pytest.mark.parametrize("kills", [KILLS, pytest.param(10 * KILLS, marks=pytest.mark.long)])
 def test_twenty_kills_lose_nothing(settings: Settings, clients: Clients, kills: int) -> None:
-    chance = random.Random(SEED)  # noqa: S311 - moments to kill at, no secret
+    chance = random.Random(SEED)
     unanswered = 0
     with ExitStack() as servers:
         server = servers.enter_context(serving(settings))

@@ -144,7 +144,7 @@ def package(
     folder = tmp_path_factory.mktemp("replay") / "bank"
     shutil.copytree(filled_bank[0], folder)
     bank = open_bank(settings_in(folder), SettableClock())
-    chance = random.Random(SEED)  # noqa: S311 - test data, no secret
+    chance = random.Random(SEED)
     how = Reply(
         client="test",
         key=None,
