@@ -190,7 +190,7 @@ def ways(answer: Answer, found: Iterable[advice.Way], *, exact: bool) -> WaysOut
                 ],
             )
             for way in found
-            if exact or not any(move.donor_level for move in way.moves)
+            if exact or not any(move.strata for move in way.moves)
         ],
     )
 

@@ -42,7 +42,20 @@ def told(ways: tuple[Way, ...]) -> list[tuple[str, list[str]]]:
     return [(way.outcome, [move.fact for move in way.moves]) for way in ways]
 
 
-NO_ETHICS = {**HOSPITAL, "paper.ethics.recorded": False}
+BARE_OF_PAPERS = {
+    name: False if name.endswith(".recorded") else value
+    for name, value in FOREIGN_UNIVERSITY.items()
+    if not name.startswith("paper.") or name.endswith(".recorded")
+}
+ALL_PAPERS = [
+    "paper.backup",
+    "paper.cooperation",
+    "paper.ethics",
+    "paper.pia",
+    "paper.preservation",
+    "paper.prior_report",
+    "paper.security_review",
+]
 ROWS = [
     # name, question, the ways
     ("permitted already", question(HOSPITAL), []),
@@ -65,6 +78,27 @@ ROWS = [
         "origin abroad waits for two officers",
         question(HOSPITAL, {**BLOOD, "item.collected_abroad": True, "item.donor_chinese": False}),
         [("permit", ["item.origin_determined"])],
+    ),
+    (
+        "every paper is wanting, and for the export there is a choice",
+        question(BARE_OF_PAPERS, GENOME, 600),
+        [
+            ("permit", sorted([*ALL_PAPERS, "paper.standard_contract"])),
+            ("permit", sorted([*ALL_PAPERS, "paper.certification"])),
+        ],
+    ),
+    (
+        "material abroad: with its papers, or judged where it is",
+        question({**FOREIGN_UNIVERSITY, "request.material_exits": True}),
+        [
+            ("permit", ["paper.customs", "paper.exit"]),
+            ("refer", ["request.material_exits"]),
+        ],
+    ),
+    (
+        "whether a paper is there is not said",
+        question({k: v for k, v in HOSPITAL.items() if k != "paper.ethics.recorded"}),
+        [("permit", ["paper.ethics"])],
     ),
     ("withdrawn: nothing helps", question(HOSPITAL, {**BLOOD, "donor.withdrawn": True}), []),
     (
@@ -99,15 +133,61 @@ def test_the_smallest_ways(asked: Question, expected: list) -> None:
 def test_every_way_is_what_deciding_again_says() -> None:
     asked = question(FOREIGN_UNIVERSITY, GENOME, 600)
     for way in advice.advise(asked, LAW):
-        changed = asked
-        for move in way.moves:
-            changed = advice._apply(move, changed, LAW)
+        changed = advice._applied(way.moves, asked, LAW)
         assert decide(changed, LAW).outcome == way.outcome
         for left_out in range(len(way.moves)):
-            fewer = asked
-            for move in way.moves[:left_out] + way.moves[left_out + 1 :]:
-                fewer = advice._apply(move, fewer, LAW)
+            others = way.moves[:left_out] + way.moves[left_out + 1 :]
+            fewer = advice._applied(others, asked, LAW)
             assert not isinstance(decide(fewer, LAW), Permit), "no move could be spared"
+
+
+def test_permits_come_first_and_then_the_shortest() -> None:
+    ways = advice.advise(
+        question({**FOREIGN_UNIVERSITY, "request.material_exits": True}), LAW, most=2
+    )
+    assert [way.outcome for way in ways] == ["permit", "refer"]
+    assert len(advice.advise(question(BARE_OF_PAPERS, GENOME, 600), LAW, most=1)) == 1
+
+
+def test_what_is_known_of_other_holdings_stays() -> None:
+    """A class that nobody wrote down may be another than that of the 600 genomes beside it."""
+    asked = question({**FOREIGN_UNIVERSITY, **REPORTED}, GENOME, 600)
+    unknown = StratumId("s1")
+    asked = replace(
+        asked,
+        strata=(
+            *asked.strata,
+            replace(
+                asked.strata[0],
+                id=unknown,
+                facts={k: v for k, v in GENOME.items() if k != "item.data_class"},
+            ),
+        ),
+        donor_groups=(*asked.donor_groups, DonorGroup(strata=(unknown,), people=600)),
+    )
+    ways = advice.advise(asked, LAW)
+    assert ways
+    for way in ways:
+        assert "paper.security_review" in way.facts
+        (said,) = [move for move in way.moves if move.fact == "item.data_class"]
+        assert said.strata == {unknown}
+
+
+def test_a_way_that_leaves_out_donors_is_none() -> None:
+    """Were the source unlawful, those donors would be left out and the rest permitted."""
+    asked = question(HOSPITAL)
+    open_ = StratumId("s1")
+    facts = {k: v for k, v in BLOOD.items() if k != "item.source_lawful"}
+    asked = replace(
+        asked,
+        strata=(*asked.strata, replace(asked.strata[0], id=open_, facts=facts)),
+        donor_groups=(*asked.donor_groups, DonorGroup(strata=(open_,), people=30)),
+    )
+    unlawful = replace(asked.strata[1], facts={**facts, "item.source_lawful": False})
+    assert isinstance(decide(replace(asked, strata=(asked.strata[0], unlawful)), LAW), Permit)
+    (way,) = advice.advise(asked, LAW)
+    (move,) = way.moves
+    assert (move.fact, move.value, way.people) == ("item.source_lawful", True, 60)
 
 
 def test_a_lapsed_licence_is_had_anew() -> None:
