@@ -22,10 +22,11 @@ from gateway.registry import generations
 from gateway.registry.generations import Generation
 from gateway.replies import Rendered, Reply
 from gateway.terminal import explained, fail, opened, out, recorded, signed_in
-from policies import advice, document, pack_pages, packs, pdp, plain, plain_facts, printing
-from policies.decision import Decision, Deny
+from policies import advice, document, pack_pages, packs, pdp, plain, plain_facts, printing, strict
+from policies.decision import Decision, Deny, Effect
 from policies.request import Question
 from policies.rules import Law, Rule
+from policies.strict import Data
 
 packs_app = typer.Typer(no_args_is_help=True, help="The rules, as packs.")
 
@@ -63,7 +64,10 @@ def packs_show(
         law = _with_drafts(law) if with_draft else law
         found = {one.name: one for one in pack_pages.instruments(law, day)}
         if instrument not in found:
-            fail(f"no instrument `{instrument}` on {day}; there are: {', '.join(found)}")
+            fail(
+                f"{day} 没有法规 · no instrument `{instrument}` on {day}; "
+                f"有 · there are: {', '.join(found) or '-'}"
+            )
         one = found[instrument]
         out.print(
             f"[bold]{one.name}[/bold] · {one.title['zh']} · {one.title['en']}", soft_wrap=True
@@ -129,42 +133,43 @@ def _rules(where: str) -> dict[str, Rule]:
 def packs_new_rule(
     rule_id: Annotated[str, typer.Argument(help="its id, such as data-leave-encrypted")],
     number: Annotated[str, typer.Option("--no", help="its number, such as R-INF-08")],
-    effect: Annotated[str, typer.Option(help="deny, refer, require, oblige or permit")] = "refer",
-    level: Annotated[str, typer.Option(help="request or stratum")] = "request",
+    fact: Annotated[
+        str, typer.Option(help="the fact of vocabulary.yaml that it looks at")
+    ] = "‹fact›",
+    effect: Annotated[Effect, typer.Option(help="what it does where it holds")] = Effect.REFER,
+    into: Annotated[
+        Path | None, typer.Option(help="the edition's file; only shown if not given")
+    ] = None,
+    on: _DAY = "",
 ) -> None:
-    """A rule and its three cases to paste into an edition and its cases; ‹…› is for you to fill in."""
-    extra = {
-        "deny": "    fix: {zh: ‹如何处理›, en: ‹what to do›}\n",
-        "refer": "    fix: {zh: ‹如何处理›, en: ‹what to do›}\n"
-        "    ask: {zh: ‹问合规人员什么›, en: ‹what the officer is asked›}\n",
-        "require": "    paper: ‹kind of paper›\n    fix: {zh: ‹如何处理›, en: ‹what to do›}\n",
-        "oblige": "    obligation: {id: ‹name-of-the-duty›, months: 1}\n",
-        "permit": "    covers: [information.domestic]\n",
-    }
-    if effect not in extra or level not in {"request", "stratum"}:
-        fail(f"effect is one of {', '.join(extra)}; level is request or stratum")
-    sys.stdout.write(
-        f"""  - id: {rule_id}
-    no: {number}
-    level: {level}
-    effect: {effect}
-    says: {{zh: ‹中文（以此为准）›, en: ‹English›}}
-{extra[effect]}    cite: [{{law: ‹short›, article: "‹n›", zh: ‹《……》第……条›, en: ‹… art. n›}}]
-    confidence: {{content: low, article: low}}
-    owner: bank
-    when: {{fact: ‹a fact of vocabulary.yaml›, is: true}}
-# ---- and into the edition's .cases.yaml
-"""
-    )
-    for name, expect in (
-        ("it holds", "holds"),
-        ("it does not", "does_not_hold"),
-        ("not known", "unknown"),
-    ):
-        sys.stdout.write(
-            f"  - rule: {rule_id}\n    name: {name}\n    as_of: {_day('')}\n"
-            f"    facts: {{‹fact›: ‹value›}}\n    expect: {expect}\n"
-        )
+    """Begin a rule and its three cases: `packs check` then names everything that is left to fill in."""
+    with explained():
+        vocabulary = packs.load().vocabulary
+        day = _day(on or (into.name[:10] if into else ""))  # an edition is named by its day
+        rule, cases = printing.scaffold(rule_id, number, effect, fact, vocabulary, day)
+        if into is None:
+            sys.stdout.write(printing.printed({"rules": [rule]}))
+            sys.stdout.write(printing.printed({"cases": cases}))
+            return
+        beside = into.with_suffix(".cases.yaml")
+        longer = {into: _added(into, "rules", [rule]), beside: _added(beside, "cases", cases)}
+        for path, text in longer.items():
+            path.write_text(text, "utf-8")
+            out.print(f"[green]✓[/green] {path}", soft_wrap=True)
+
+
+def _added(path: Path, key: str, rows: list[Data]) -> str:
+    """The text of a file with more rows at the end of its list, all else as it stands."""
+    text = path.read_text("utf-8").rstrip()
+    longer = f"{text}\n\n{printing.printed({key: rows}).split(chr(10), 1)[1]}"
+    try:
+        read: Any = strict.load(longer.encode(), str(path)).data
+        stands = read[key][-len(rows) :] == rows
+    except (strict.StrictError, TypeError, KeyError):
+        stands = False
+    if not stands:
+        fail(f"{path}: `{key}` 须为文件末尾的列表 · must be a list at the end of the file")
+    return longer
 
 
 @packs_app.command("readme")
@@ -175,7 +180,13 @@ def packs_readme(*, check: _CHECK = True) -> None:
 
 
 @packs_app.command("coverage")
-def packs_coverage(*, check: _CHECK = True) -> None:
+def packs_coverage(
+    *,
+    check: _CHECK = True,
+    allow: Annotated[
+        bool, typer.Option("--allow-missing", help="only say which numbers have no rule")
+    ] = False,
+) -> None:
     """docs/law-coverage.md: every number of the law with its rules, editions, cases, confidence.
 
     Exits 1 if a number has no rule.
@@ -186,7 +197,7 @@ def packs_coverage(*, check: _CHECK = True) -> None:
         lacking = pack_pages.missing(law)
         if lacking:
             out.print(f"[red]✗[/red] no rule for · 缺少规则: {', '.join(lacking)}")
-            raise typer.Exit(1)
+            raise typer.Exit(0 if allow else 1)
 
 
 def _keep(path: Path, text: str, *, check: bool) -> None:
@@ -194,7 +205,10 @@ def _keep(path: Path, text: str, *, check: bool) -> None:
         path.write_text(text, "utf-8")
         out.print(f"[green]✓[/green] {path}")
     elif not path.is_file() or path.read_text("utf-8") != text:
-        out.print(f"[red]✗[/red] {path} is not what the packs give; write it with --write")
+        out.print(
+            f"[red]✗[/red] {path} 与规则包不一致 · is not what the packs give; write it with --write",
+            soft_wrap=True,
+        )
         raise typer.Exit(1)
 
 
@@ -324,7 +338,8 @@ def _only(law: Law, names: str) -> Law:
     wanted = {name.strip() for name in names.split(",") if name.strip()}
     unknown = wanted - {edition.pack for edition in law.editions}
     if unknown:
-        fail(f"no instrument `{', '.join(sorted(unknown))}`")
+        there = ", ".join(sorted({edition.pack for edition in law.editions}))
+        fail(f"没有法规 · no instrument `{', '.join(sorted(unknown))}`; 有 · there are: {there}")
     if not wanted:
         return law
     kept = [edition for edition in law.editions if edition.pack in wanted]
@@ -336,7 +351,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text) if text else datetime.now(UTC).astimezone(SHANGHAI).date()
     except ValueError:
-        fail(f"`{text}` is no day; write YYYY-MM-DD")
+        fail(f"`{text}` 不是日期 · `{text}` is no day; write YYYY-MM-DD")
 
 
 # --- what the bank decides by -----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy import Connection
 
 from audit import verify
@@ -39,7 +40,7 @@ OPERATOR = Caller(kind="person", id="operator", name="operator", party_id="", sc
 
 def fail(message: str) -> NoReturn:
     """Say what went wrong and exit 2: the command could not do its work."""
-    err.print(f"[red]✗[/red] {message}", highlight=False, soft_wrap=True)
+    err.print(f"[red]✗[/red] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(2)
 
 

@@ -208,7 +208,7 @@ def _moves(finding: Finding, question: Question, law: Law) -> Iterator[Move]:
         yield from (_paper(law, kind) for kind in lapsed)
     for name in sorted(reads | set(finding.missing)):
         fact = law.vocabulary.facts.get(name)
-        if fact is None or fact.derived is not None:
+        if fact is None or fact.derived is not None or is_set_by_pdp(name):
             continue
         if not name.startswith("paper."):
             yield from _values(fact, finding, question, law)

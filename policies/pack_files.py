@@ -314,6 +314,25 @@ _SEES: Mapping[Level, frozenset[Level]] = {
 }
 
 
+def unfilled(document: Document) -> list[Mistake]:
+    """Every text in which `hgr packs new-rule` has left something to its author."""
+    waiting: list[tuple[Path, Any]] = [((), document.data)]
+    found: list[Mistake] = []
+    while waiting:
+        path, data = waiting.pop()
+        if isinstance(data, (dict, list)):
+            parts = list(data.items() if isinstance(data, dict) else enumerate(data))
+            waiting += [((*path, key), part) for key, part in parts]
+            waiting += [((*path, key), key) for key, _ in parts]
+        elif isinstance(data, str) and "‹" in data:
+            found.append(
+                document.mistake(
+                    path, en=f"`{data}` is to be filled in", zh="尚待填写", code="unfilled"
+                )
+            )
+    return sorted(found)
+
+
 def edition_from(
     document: Document,
     digest: str,
@@ -326,7 +345,7 @@ def edition_from(
     `digest` is the SHA-256 of the file's bytes in hex; `confirmed` the rules of low confidence that
     somebody has checked; `functions` those of policies/derived.py by name.
     """
-    mistakes = shape_mistakes(document, shape_of(document))
+    mistakes = unfilled(document) + shape_mistakes(document, shape_of(document))
     content: Any = document.data
     reader = _Reader(document, vocabulary, confirmed)
     redefined = {} if _stands_in("derived", mistakes) else reader.redefined(functions)

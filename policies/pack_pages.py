@@ -160,6 +160,8 @@ def _coverage(law: Law, directory: Traversable) -> Iterator[str]:
     known = {one.no: f"{one.title['zh']} {one.title['en']}" for one in numbers()}
     extra = sorted(set(by_number) - set(known))
     for no in [*known, *extra]:
+        if no in lacking:
+            yield f"| {no} | {known[no]} | **missing** | | | | |"
         for rule in by_number.get(no, ()):
             file = f"{rule.pack}/{rule.edition}"
             yield (

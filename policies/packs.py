@@ -28,7 +28,7 @@ from zipfile import ZipFile
 
 from policies import derived, disease, duo, rules, strict
 from policies.decision import Result
-from policies.pack_files import CASES, CHECKED, edition_from, shape_of, vocabulary_from
+from policies.pack_files import CASES, CHECKED, edition_from, shape_of, unfilled, vocabulary_from
 from policies.request import PolicyError, Value
 from policies.rules import Edition, Law, Rule
 from policies.strict import Document, Mistake, StrictError, shape_mistakes, shown
@@ -309,7 +309,7 @@ _WANTED: tuple[tuple[frozenset[Result], str, str], ...] = (
 
 def _case_mistakes(edition: Edition, document: Document, law: Law) -> list[Mistake]:
     """Everything wrong with the cases of one edition: too few, misspelt, or not as expected."""
-    mistakes = shape_mistakes(document, CASES)
+    mistakes = unfilled(document) + shape_mistakes(document, CASES)
     if mistakes:
         return mistakes
     content: Any = document.data

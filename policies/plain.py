@@ -28,6 +28,12 @@ OWNERS: Mapping[str, Texts] = {
     "bank": {"zh": "保藏单位", "en": "the bank"},
     "government": {"zh": "主管部门", "en": "the authority"},
 }
+#: Who supplies a fact.
+SOURCES: Mapping[str, Texts] = {
+    "applicant": {"zh": "申请人", "en": "the applicant"},
+    "bank": {"zh": "保藏单位的记录", "en": "the bank's records"},
+    "officer": {"zh": "合规人员的认定", "en": "a determination by officers"},
+}
 #: In the order they are told.
 _EFFECTS: Mapping[Effect, Texts] = {
     Effect.DENY: {"zh": "禁止", "en": "prohibited"},
@@ -132,9 +138,8 @@ class _Teller:
         pending = self.say("pending") if finding.confidence.get("article") == "low" else ""
         cited = "; ".join(one.zh if self.language == "zh" else one.en for one in finding.cite)
         yield f"   {self.say('article')}{cited}{pending}"
-        if finding.fix:
-            owner = OWNERS[str(finding.owner)][self.language]
-            yield f"   {self.say('owner', owner, finding.fix[self.language])}"
+        owner = OWNERS[str(finding.owner)][self.language]
+        yield f"   {self.say('owner', owner, finding.fix[self.language])}"
         if finding.strata:
             yield f"   {self.say('touched', self.shown(finding.touched), self.shown(finding.alone))}"
         if finding.missing:

@@ -1,7 +1,8 @@
-"""Rules and conditions printed: back into strict YAML that reads as the same, and in plain words.
+"""Rules and conditions printed: back into strict YAML that reads as the same, in plain words, and anew.
 
 load(printed(data).encode(), "x").data == data
 in_words({"fact": "any_foreign", "is": True}, vocabulary, "en")
+scaffold("data-leave-encrypted", "R-INF-08", Effect.REQUIRE, "request.purpose", vocabulary, day)
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, assert_never
 
+from policies.decision import Effect
 from policies.strict import Data
-from policies.vocabulary import Vocabulary
+from policies.vocabulary import Fact, FactType, Level, Vocabulary
 
 #: Text that strict YAML reads back as this very text without quotes (policies/strict.py).
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
@@ -77,6 +79,8 @@ def _inline(data: Data) -> str:
             return (
                 f"{{{', '.join(f'{_text(key)}: {_inline(value)}' for key, value in data.items())}}}"
             )
+        case _:
+            assert_never(data)
 
 
 def _text(text: str) -> str:
@@ -122,3 +126,77 @@ def _value(value: Any, vocabulary: Vocabulary, language: str) -> str:
             return ("、" if language == "zh" else ", ").join(str(one) for one in value)
         case _:
             return str(value)
+
+
+# ---- a rule begun ---------------------------------------------------------------------------------
+
+_FIX: Data = {"zh": "‹如何处理›", "en": "‹what to do›"}
+#: What a rule must have by its effect; `hgr packs check` names every ‹…› that is left.
+_BEGUN: Mapping[Effect, dict[str, Data]] = {
+    Effect.DENY: {"fix": _FIX},
+    Effect.REFER: {
+        "fix": _FIX,
+        "ask": {"zh": "‹问合规人员什么›", "en": "‹what an officer is asked›"},
+    },
+    Effect.REQUIRE: {"paper": "‹kind of paper›", "fix": _FIX},
+    Effect.OBLIGE: {"obligation": {"id": "‹name-of-the-duty›", "months": 1}},
+    Effect.PERMIT: {"covers": ["‹material or information›.‹domestic or foreign›"]},
+}
+
+
+def scaffold(
+    rule_id: str, number: str, effect: Effect, fact: str, vocabulary: Vocabulary, day: date
+) -> tuple[dict[str, Data], list[Data]]:
+    """A rule on one fact and its three cases, as data of their files; ‹…› is for its author to fill in."""
+    known = vocabulary.facts.get(fact)
+    operator, right, yes, no = _asked_of(known)
+    rule: dict[str, Data] = {
+        "id": rule_id,
+        "no": number,
+        "level": "stratum" if known and known.level is Level.STRATUM else "request",
+        "effect": str(effect),
+        "says": {"zh": "‹中文，以此为准›", "en": "‹English›"},
+        **_BEGUN[effect],
+        "cite": [{"law": "‹law›", "article": "‹n›", "zh": "‹《……》第……条›", "en": "‹… art. n›"}],
+        "confidence": {"content": "low", "article": "low"},
+        "owner": "bank",
+        "when": {"fact": fact, operator: right},
+    }
+    said: Mapping[str, dict[str, Data]] = {
+        "holds": {fact: yes},
+        "does_not_hold": {fact: no},
+        "unknown": {},
+    }
+    # A permit of content that nobody confirmed is no more than unknown (design §5).
+    tentative = {"holds": "unknown"} if effect is Effect.PERMIT else {}
+    cases: list[Data] = [
+        {
+            "rule": rule_id,
+            "name": name.replace("_", " "),
+            "as_of": day,
+            "facts": {**facts},
+            "expect": tentative.get(name, name),
+        }
+        for name, facts in said.items()
+    ]
+    return rule, cases
+
+
+_Asked = tuple[str, Data, Data, Data]
+_ASKED: Mapping[FactType, _Asked] = {
+    FactType.BOOL: ("is", True, True, False),
+    FactType.INT: ("at_least", 1, 1, 0),
+    FactType.FRACTION: ("at_least", "1/2", "1/2", "1/3"),
+    FactType.DATE: ("before", date(2000, 1, 2), date(2000, 1, 1), date(2000, 1, 2)),
+}
+
+
+def _asked_of(fact: Fact | None) -> _Asked:
+    """An operator that suits the fact, its right side, and values for which it holds and does not."""
+    if fact is not None and fact.type in _ASKED:
+        return _ASKED[fact.type]
+    values = sorted(fact.values or ()) if fact is not None else []
+    first, second, *_ = [*values, "‹value›", "‹value›"]
+    if fact is not None and fact.type is FactType.SET:
+        return "within", [first], [first], [second]
+    return "is", first, first, second

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,7 +83,8 @@ def test_decide_tells_every_mistake_of_the_file(facts: Path) -> None:
     made = hgr("decide", str(facts))
     assert made.exit_code == 2
     assert "facts.yaml:1: request.acton: unknown fact" in made.output
-    assert "未知事实" in made.output
+    assert "未知事实 `request.acton`" in made.output
+    assert "[unknown_fact]" in made.output
     assert "facts.yaml:2: request.commercial" in made.output
     facts.write_text("a: [")
     assert "not YAML" in hgr("decide", str(facts)).output
@@ -160,6 +163,7 @@ def test_show_a_rule_as_of_a_day() -> None:
     assert "R-GEN-06" in shown.output
     assert "R-PIP-06" not in shown.output
     assert "条号待核" not in shown.output
+    assert "any_foreign" not in shown.output
     none = hgr("packs", "show", "cn-decree-818", "--on", "2026-04-30")
     assert none.exit_code == 2
     assert "no instrument `cn-decree-818` on 2026-04-30" in none.output
@@ -174,13 +178,47 @@ def test_diff_of_days_and_directories(tmp_path: Path) -> None:
     assert hgr("packs", "diff", "2026-04-30", str(tmp_path)).exit_code == 2
 
 
-def test_a_new_rule_is_a_scaffold_for_every_effect() -> None:
-    for effect in ("deny", "refer", "require", "oblige", "permit"):
-        made = hgr("packs", "new-rule", "my-rule", "--no", "R-XXX-01", "--effect", effect)
-        assert made.exit_code == 0
-        assert f"effect: {effect}" in made.output
-        assert made.output.count("expect:") == 3
-    assert hgr("packs", "new-rule", "r", "--no", "R-XXX-01", "--effect", "allow").exit_code == 2
+@pytest.mark.parametrize("effect", ["deny", "refer", "require", "oblige", "permit"])
+def test_a_new_rule_is_shown_for_every_effect(effect: str) -> None:
+    made = hgr("packs", "new-rule", "my-rule", "--no", "R-XXX-01", "--effect", effect)
+    assert made.exit_code == 0
+    assert f"effect: {effect}" in made.output
+    assert made.output.count("expect:") == 3
+
+
+def test_a_new_rule_is_begun_in_its_files_and_passes_once_filled_in(tmp_path: Path) -> None:
+    directory = tmp_path / "packs"
+    shutil.copytree(Path("policies/packs"), directory)
+    edition = directory / "cn-decree-818/2026-05-01.yaml"
+    before = edition.read_text("utf-8")
+    begin = ("packs", "new-rule", "my-rule", "--no", "R-XXX-01", "--into", str(edition))
+    assert hgr(*begin, "--fact", "request.commercial").exit_code == 0
+    assert edition.read_text("utf-8").startswith(before.rstrip())
+    open_ = hgr("packs", "check", "--packs", str(directory))
+    assert open_.exit_code == 1
+    assert (
+        "rules.2.says.zh: `‹中文，以此为准›` is to be filled in (尚待填写) [unfilled]"
+        in open_.output
+    )
+    assert all("[unfilled]" in line for line in open_.output.splitlines()[:-1])
+    for file in (edition, edition.with_suffix(".cases.yaml")):
+        file.write_text(re.sub("‹[^›]*›", "x", file.read_text("utf-8")), "utf-8")
+    assert hgr("packs", "check", "--packs", str(directory)).exit_code == 0
+    changed = hgr("packs", "diff", "2026-05-01", str(directory))
+    assert "+ R-XXX-01" in changed.output
+
+
+def test_a_new_rule_goes_only_where_it_belongs(tmp_path: Path) -> None:
+    begin = ("packs", "new-rule", "my-rule", "--no", "R-XXX-01", "--into")
+    file = tmp_path / "2027-01-01.yaml"
+    assert hgr(*begin, str(file)).exit_code == 2
+    file.write_text("rules:\n  - {id: a}\nends: [b]\n")
+    refused = hgr(*begin, str(file))
+    assert refused.exit_code == 2
+    assert "must be a list at the end of the file" in refused.output
+    assert file.read_text() == "rules:\n  - {id: a}\nends: [b]\n"
+    assert "is no day" in hgr(*begin, str(tmp_path / "new.yaml")).output
+    assert hgr("packs", "new-rule", "r", "--no", "R-1", "--effect", "allow").exit_code == 2
 
 
 def test_generated_pages_are_checked_and_written(

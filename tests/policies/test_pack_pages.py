@@ -48,6 +48,7 @@ def test_a_number_without_a_rule_is_told() -> None:
     bare = Law(LAW.vocabulary, [e for e in LAW.editions if e.pack != "eu-gdpr"], LAW.digests)
     assert "R-EU-01" in pack_pages.missing(bare)
     assert "R-EU-01" in pack_pages.coverage(bare).splitlines()[5]
+    assert "| R-EU-01 | 欧盟接收方 EU receiver | **missing** |" in pack_pages.coverage(bare)
 
 
 def test_drafts_stand_apart_from_what_is_in_force() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from policies import packs, printing, strict
 from policies.conditions import parse
+from policies.decision import Effect
 from policies.strict import Data
 
 LAW = packs.load()
@@ -122,3 +123,35 @@ def test_conditions_read_as_sentences() -> None:
     assert "并且" in printing.in_words(condition, LAW.vocabulary, "zh")
     with pytest.raises(ValueError, match="is no condition"):
         printing.in_words([], LAW.vocabulary, "en")
+
+
+# ---- a rule begun ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fact", "when", "values"),
+    [
+        ("any_foreign", {"is": True}, [True, False]),
+        ("request.price_fen", {"at_least": 1}, [1, 0]),
+        ("requester.foreign_votes", {"at_least": "1/2"}, ["1/2", "1/3"]),
+        ("as_of", {"before": date(2000, 1, 2)}, [date(2000, 1, 1), date(2000, 1, 2)]),
+        ("item.class", {"is": "information"}, ["information", "material"]),
+        ("request.outputs", {"within": ["aggregate"]}, [["aggregate"], ["individual"]]),
+        ("item.kind", {"is": "‹value›"}, ["‹value›", "‹value›"]),
+        ("‹fact›", {"is": "‹value›"}, ["‹value›", "‹value›"]),
+    ],
+)
+def test_a_rule_is_begun_on_a_fact_of_any_type(fact: str, when: dict, values: list) -> None:
+    day = date(2026, 11, 22)
+    rule, cases = printing.scaffold("a-rule", "R-1", Effect.DENY, fact, LAW.vocabulary, day)
+    assert rule["when"] == {"fact": fact, **when}
+    assert rule["level"] == ("stratum" if fact.startswith("item.") else "request")
+    assert [case["facts"] for case in cases] == [{fact: values[0]}, {fact: values[1]}, {}]
+    assert [case["expect"] for case in cases] == ["holds", "does_not_hold", "unknown"]
+
+
+def test_a_basis_of_content_nobody_confirmed_is_only_unknown() -> None:
+    _, cases = printing.scaffold(
+        "a-rule", "R-1", Effect.PERMIT, "any_foreign", LAW.vocabulary, date(2026, 11, 22)
+    )
+    assert [case["expect"] for case in cases] == ["unknown", "does_not_hold", "unknown"]

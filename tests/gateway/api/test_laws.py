@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import pytest
@@ -40,7 +42,13 @@ def page(door: Door, path: str, **headers: str) -> tuple[str, Whole]:
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/html")
     assert "script-src" not in answer.headers["content-security-policy"]
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    style = re.search(r"<style>(.*)</style>", answer.text, re.DOTALL)
+    assert style
+    digest = b64encode(sha256(style[1].encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy, "the browser would refuse the style"
     read = Whole()
     read.feed(answer.text)
     assert read.open == []
@@ -59,6 +67,8 @@ def page(door: Door, path: str, **headers: str) -> tuple[str, Whole]:
         (RULE, {}, "《生物安全法》第五十七条"),
         (f"{RULE}?lang=en", {}, "Biosecurity Law art. 57"),
         (f"{RULE}?lang=en&on=2019-07-01", {}, "Effect"),
+        (f"{RULE}?lang=en", {}, "<code>paper.prior_report.in_force</code>"),
+        (f"{RULE}?lang=en", {}, "the bank&#39;s records"),
         (f"{RULE}?lang=en&on=2019-06-30", {}, "Not in force on that day"),
         ("/laws/institution/ai-training-is-judged?lang=en", {}, "What an officer will ask"),
         ("/laws/eu-gdpr/eea-receiver-settles-its-gdpr-role", {}, "内容待核"),
