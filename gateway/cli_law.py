@@ -180,13 +180,7 @@ def packs_readme(*, check: _CHECK = True) -> None:
 
 
 @packs_app.command("coverage")
-def packs_coverage(
-    *,
-    check: _CHECK = True,
-    allow: Annotated[
-        bool, typer.Option("--allow-missing", help="only say which numbers have no rule")
-    ] = False,
-) -> None:
+def packs_coverage(*, check: _CHECK = True) -> None:
     """docs/law-coverage.md: every number of the law with its rules, editions, cases, confidence.
 
     Exits 1 if a number has no rule.
@@ -197,7 +191,7 @@ def packs_coverage(
         lacking = pack_pages.missing(law)
         if lacking:
             out.print(f"[red]✗[/red] no rule for · 缺少规则: {', '.join(lacking)}")
-            raise typer.Exit(0 if allow else 1)
+            raise typer.Exit(1)
 
 
 def _keep(path: Path, text: str, *, check: bool) -> None:

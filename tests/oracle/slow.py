@@ -313,7 +313,7 @@ def grounds_of(
     look: Look,
     selection: Look,
     results: dict[str, str],
-    covers: bool | None,
+    covers: Any,
 ) -> tuple[bool | None, bool | None]:
     """Whether a permit covers every tag a stratum may have; and its consent."""
     item_class = look("item.class")
