@@ -16,6 +16,9 @@ from tests.policies.test_shipped_packs import LAW
 TEXT = slow.Law.read()
 BATCH = 2000
 
+#: So many decisions are not measured line by line; other tests cover the same code.
+pytestmark = pytest.mark.no_cover
+
 
 def comes_to(decision: Decision) -> slow.Said:
     """A decision of the product in the oracle's terms."""
