@@ -182,8 +182,19 @@ def activate(conn: Connection, generation_id: str, *, person_id: str, now: datet
 
 
 def laid_over(conn: Connection, changed: Mapping[str, bytes | None]) -> dict[str, bytes]:
-    """The packs in force with some files changed, added, or (None) left out."""
-    files: dict[str, bytes | None] = {**contents(conn, read(conn, active_id(conn))), **changed}
+    """The packs in force with some files changed, added, or (None) left out.
+
+    Raises `ProblemError` `invalid_request` naming every file to leave out that is not there.
+    """
+    now = contents(conn, read(conn, active_id(conn)))
+    wrong = tuple(
+        FieldError(pointer=f"/files/{path}", detail=f"there is no `{path}` to leave out")
+        for path, content in sorted(changed.items())
+        if content is None and path not in now
+    )
+    if wrong:
+        raise ProblemError("invalid_request", wrong[0].detail, errors=wrong)
+    files: dict[str, bytes | None] = {**now, **changed}
     return {path: content for path, content in sorted(files.items()) if content is not None}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from policies import advice, plain
 from policies.advice import Way
+from policies.consent import DuoTerm, ProfileId
 from policies.decision import Deny, Permit, Refer
 from policies.pdp import decide
 from policies.request import DonorGroup, Question, Stratum, StratumId
@@ -272,3 +273,13 @@ def test_what_waits_what_is_unknown_and_when_duties_are_due() -> None:
         permit, obligations=(replace(permit.obligations[0], before_release=False, due=TODAY),)
     )
     assert "by 2026-11-22" in plain.answer(dated, LAW.vocabulary, as_of=TODAY)["en"]
+
+
+def test_what_stands_in_the_purpose_is_no_field_of_the_facts() -> None:
+    no_trade = replace(
+        AGREED, id=ProfileId("ncu"), modifiers=(DuoTerm(code="DUO:0000046"),)
+    )  # non-commercial use only
+    unsaid = replace(question(HOSPITAL, profile=no_trade), purpose=replace(STUDY, commercial=None))
+    assert any("purpose.commercial" in f.missing for f in decide(unsaid, LAW).findings)
+    for way in advice.advise(unsaid, LAW):
+        assert not any(move.fact.startswith("purpose.") for move in way.moves)

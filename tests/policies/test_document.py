@@ -13,6 +13,7 @@ from policies.decision import Deny, Hold, Permit, Refer
 from policies.document import (
     DocumentError,
     decision_from,
+    digests_from,
     dumps,
     encode,
     loads,
@@ -335,3 +336,8 @@ def test_what_a_draft_had_a_say_in_has_no_document():
     digests = {**decision.digests, "packs/beta/2024-06-01.draft.yaml": "00"}
     with pytest.raises(DocumentError, match=r"2024-06-01\.draft\.yaml.*never recorded"):
         encode(asked, replace(decision, digests=digests))
+
+
+def test_a_document_without_digests_says_so():
+    with pytest.raises(DocumentError, match="the document has no 'digests'"):
+        digests_from(dumps({"v": 1}))
