@@ -226,8 +226,6 @@ def _values(fact: Fact, finding: Finding, question: Question, law: Law) -> Itera
         ("donor.", "consent.", "counter.", "pi.")
     ):
         return  # who gave and how many they are is not for sale
-    if is_set_by_pdp(fact.name):
-        return  # it stands in the purpose of the question, of which there is one
     missing = fact.name in finding.missing
     officers = fact.source is Source.OFFICER and (missing or fact.name in _FINDINGS)
     if not (missing or officers or fact.name in CHOICES):
