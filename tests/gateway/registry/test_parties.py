@@ -320,6 +320,12 @@ PATHS = [
         {"us > 1/5 > x"},
     ),
     (
+        "a longer chain that is stronger",
+        [("us", "a", "9/10"), ("a", "x", "4/5"), ("us", "x", "1/5")],
+        "x",
+        {"us > 9/10 > a > 4/5 > x"},
+    ),
+    (
         "two holders, and a circle",
         [("us", "a", "1/2"), ("x", "a", "1/2"), ("a", "x", "2/3"), ("gb", "x", "1/3")],
         "x",
