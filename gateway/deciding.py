@@ -50,13 +50,14 @@ class Prepared:
     """Gathered and decided, not yet recorded. `only`: the holdings of the grant it is about.
 
     `dry`: a researcher's dry run. `blind`: decided without donor-level facts. `generation`: of the law
-    it was decided by.
+    it was decided by. `held_by`: whose draws on quotas and tubes are room for it (a grant, a request).
     """
 
     ask: Ask
     party_id: str
     only: frozenset[str] | None
     dry: bool
+    held_by: str | None
     gathered: Gathered
     question: Question
     decision: Decision
@@ -71,12 +72,13 @@ async def prepare_outside(
     *,
     only: frozenset[str] | None = None,
     dry: bool = False,
+    held_by: str | None = None,
 ) -> Prepared:
     """Gather and decide on a reader's connection, off the event loop."""
 
     def gather_and_decide() -> Prepared:
         with bank.database.read() as conn:
-            return prepare(conn, bank, ask, party_id, only=only, dry=dry)
+            return prepare(conn, bank, ask, party_id, only=only, dry=dry, held_by=held_by)
 
     return await asyncio.to_thread(gather_and_decide)
 
@@ -89,6 +91,7 @@ def prepare(
     *,
     only: frozenset[str] | None = None,
     dry: bool = False,
+    held_by: str | None = None,
 ) -> Prepared:
     """Gather and decide on this connection, as of today in Shanghai.
 
@@ -96,7 +99,14 @@ def prepare(
     """
     generation, law = bank.laws.in_force(conn)
     gathered = facts.gather(
-        conn, bank, ask, party_id, as_of=bank.today(), now=bank.now(), only=only
+        conn,
+        bank,
+        ask,
+        party_id,
+        as_of=bank.today(),
+        now=bank.now(),
+        only=only,
+        held_by=held_by,
     )
     question = gathered.question
     blind = dry and 0 < sum(g.people for g in question.donor_groups) < SMALL
@@ -109,6 +119,7 @@ def prepare(
         party_id=party_id,
         only=only,
         dry=dry,
+        held_by=held_by,
         gathered=gathered,
         question=question,
         decision=pdp.decide(question, law),
@@ -138,7 +149,13 @@ def current(conn: Connection, bank: Bank, prepared: Prepared) -> Prepared:
     if same_facts and prepared.question.as_of == bank.today():
         return prepared
     return prepare(
-        conn, bank, prepared.ask, prepared.party_id, only=prepared.only, dry=prepared.dry
+        conn,
+        bank,
+        prepared.ask,
+        prepared.party_id,
+        only=prepared.only,
+        dry=prepared.dry,
+        held_by=prepared.held_by,
     )
 
 

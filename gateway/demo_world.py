@@ -268,7 +268,11 @@ def _fill_papers(
         row = row_of(draft, ids[paper["id"]], person_id=FIRST, now=now)
         rows.append(row | {"checked_by": SECOND, "checked_at": now})
         quotas += [
-            quota | {"id": f"qta_{paper['id']}_{quota['measure']}"}
+            quota
+            | {
+                "id": f"qta_{paper['id']}_{quota['measure']}",
+                "opened": paper["drawn"][quota["measure"]] == 0,  # nothing was, in an invented bank
+            }
             for quota in quota_rows(draft, ids[paper["id"]])
         ]
     _insert(conn, "paper", rows)

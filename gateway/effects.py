@@ -8,7 +8,7 @@ before a byte leaves.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import assert_never
 
@@ -16,11 +16,9 @@ from sqlalchemy import Connection
 
 from gateway.bank import Bank, bump
 from gateway.deciding import Answer, Prepared, append
-from gateway.errors import ProblemError
 from gateway.identity import tokens
 from gateway.identity.scopes import Caller
-from gateway.registry import duties, papers, requests
-from gateway.registry.facts import Draw
+from gateway.registry import duties, ledger, requests
 from gateway.registry.requests import Request
 from gateway.release import grants
 from gateway.review import cases
@@ -122,7 +120,7 @@ def make_grant(
     *,
     accepted: tuple[str, ...] = (),
 ) -> str:
-    """A grant over the selection, its quotas drawn; what an earlier version was granted ends."""
+    """A grant over the selection, quotas and tubes reserved; what an earlier version was granted ends."""
     now = bank.now()
     picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
     ends = [bank.today() + timedelta(days=bank.settings.grant_days)]
@@ -139,14 +137,7 @@ def make_grant(
         accepted=accepted,
         now=now,
     )
-    for draw in prepared.gathered.draws:
-        # An exit certificate speaks of material alone; other papers of whatever is provided.
-        counted = [p for p in picked if p.data_class is None] if draw.kind == "exit" else picked
-        amounts = {
-            "people": len({p.donor_id for p in counted}),
-            "units": sum(p.units for p in counted),
-        }
-        _draw(conn, draw, amounts[draw.measure], grant_id=grant.id, now=now)
+    ledger.reserve(conn, grant.id, prepared.gathered.draws, now=now)
     duties.attach(
         conn,
         answer.decision.obligations,
@@ -163,24 +154,12 @@ def make_grant(
     return grant.id
 
 
-def _draw(conn: Connection, draw: Draw, amount: int, *, grant_id: str, now: datetime) -> None:
-    *before, (last, _) = draw.quotas
-    parts = []
-    for quota_id, left in before:
-        parts.append((quota_id, min(amount, max(left, 0))))
-        amount -= parts[-1][1]
-    for quota_id, part in (*parts, (last, amount)):
-        if not papers.draw_for(conn, quota_id, part, grant_id=grant_id, now=now):
-            # The facts said there was room and they were current: somebody is wrong, so nothing
-            # goes and the transaction ends here.
-            raise ProblemError("decision_failed", f"quota `{quota_id}` has no room")
-
-
 def end_grants(conn: Connection, bank: Bank, caller: Caller, request_id: str) -> None:
     """Revoke whatever a request was granted, each with its entry."""
     for grant in grants.end_for_request(conn, request_id, state="revoked", now=bank.now()):
         about = {"grant": grant.id, "request": request_id}
         append(conn, bank, caller, "grant.revoked", about)
+        ledger.settle(conn, grant.id, cause_id=grant.id, now=bank.now())
 
 
 def make_release(
@@ -224,7 +203,8 @@ def make_release(
         pseudonym=bank.keys.pseudonym,
         now=now,
     )
-    bump(conn)  # tubes left and people released so far are facts of the next decision
+    ledger.settle(conn, grant.id, cause_id=release_id, now=now)
+    bump(conn)  # people released so far are facts of the next decision
     digest = sha256(manifest).hexdigest()
     about = {"release": release_id, "grant": grant.id, "decision": answer.decision_id}
     append(conn, bank, caller, "release.intent", about | {"manifest": digest}, outcome="authorized")

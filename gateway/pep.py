@@ -33,7 +33,7 @@ from gateway.deciding import (
 from gateway.effects import Released
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
-from gateway.registry import consents, duties, generations, requests
+from gateway.registry import consents, duties, generations, ledger, requests
 from gateway.registry.ask import Ask
 from gateway.registry.generations import Generation
 from gateway.registry.requests import Request
@@ -173,7 +173,7 @@ async def submit_request(
     with bank.database.read() as conn:
         seen = requests.get(conn, request_id, party_id=caller.party_id)
     _verify_until(bank, seen.ask)
-    prepared = await prepare_outside(bank, seen.ask, caller.party_id)
+    prepared = await prepare_outside(bank, seen.ask, caller.party_id, held_by=request_id)
 
     def act(conn: Connection) -> Answer:
         request = requests.get(conn, request_id, party_id=caller.party_id)
@@ -197,7 +197,7 @@ def request_access(
        Hold, Refer → case; Deny → nothing
     """
     if prepared.ask != request.ask:  # amended between the reading and this transaction
-        prepared = prepare(conn, bank, request.ask, request.party_id)
+        prepared = prepare(conn, bank, request.ask, request.party_id, held_by=request.id)
     prepared = current(conn, bank, prepared)  # 1, 2
     answer = record(conn, bank, caller, prepared, occasion="submission", request=request)  # 3
     requests.mark_submitted(conn, request, now=bank.now())
@@ -217,7 +217,9 @@ async def amend_request(
         request = requests.get(conn, request_id, party_id=caller.party_id)
         requests.verify_revision(request, revision)
         amended = requests.amend(conn, request, patch, saved_by=caller.id, now=bank.now())
-        prepare(conn, bank, amended.ask, caller.party_id)  # what it names exists
+        prepare(
+            conn, bank, amended.ask, caller.party_id, held_by=request_id
+        )  # what it names exists
         _leave_queue(conn, bank, caller, request_id)
         return amended
 
@@ -340,6 +342,7 @@ async def withdraw_consent(
         )
         for one in touched:
             append(conn, bank, caller, "grant.shrunk", {**about, "grant": one.grant_id})
+            ledger.settle(conn, one.grant_id, cause_id=withdrawal_id, now=now)
         for release, party in receivers:  # R-CON-04: notify past receivers
             whom = {**about, "release": release, "party": party}
             append(conn, bank, caller, "receiver.to_notify", whom)
@@ -440,7 +443,7 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
         seen = _usable(conn, bank, caller, grant_id)
         request = requests.of_decision(conn, seen.decision_id)
         only = grants.live_holdings(conn, grant_id)
-    prepared = await prepare_outside(bank, request.ask, seen.party_id, only=only)
+    prepared = await prepare_outside(bank, request.ask, seen.party_id, only=only, held_by=grant_id)
 
     def act(conn: Connection) -> Released | ReleaseRefused:
         grant = _usable(conn, bank, caller, grant_id)
@@ -449,7 +452,7 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
         fresh = (
             current(conn, bank, prepared)
             if live == prepared.only
-            else prepare(conn, bank, request.ask, grant.party_id, only=live)
+            else prepare(conn, bank, request.ask, grant.party_id, only=live, held_by=grant_id)
         )
         answer = record(conn, bank, caller, fresh, occasion="release", request=request)
         answer = replace(answer, grant_id=grant_id)
@@ -495,7 +498,7 @@ async def record_event(
 def _decide_again(
     conn: Connection, bank: Bank, caller: Caller, request: Request
 ) -> tuple[Prepared, Answer]:
-    prepared = prepare(conn, bank, request.ask, request.party_id)
+    prepared = prepare(conn, bank, request.ask, request.party_id, held_by=request.id)
     return prepared, record(conn, bank, caller, prepared, occasion="redecision", request=request)
 
 

@@ -27,7 +27,7 @@ from gateway.bank import Bank, bump
 from gateway.deciding import append, in_words_of, prepare, record, stands
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
-from gateway.registry import duties, papers, requests
+from gateway.registry import duties, ledger, papers, requests
 from gateway.release import grants
 from gateway.review import cases
 from gateway.tables import metadata, new_id
@@ -286,7 +286,7 @@ def judge(
     request, now = requests.of_decision(conn, grant.decision_id), bank.now()
     touching = {**about, "grant": grant.id}
     try:
-        prepared = prepare(conn, bank, request.ask, grant.party_id, only=left)
+        prepared = prepare(conn, bank, request.ask, grant.party_id, only=left, held_by=grant.id)
     except ProblemError as error:
         grants.suspend(conn, grant.id, now=now)
         append(conn, bank, caller, "grant.suspended", touching, outcome=error.code)
@@ -303,6 +303,7 @@ def judge(
     removed = grants.shrink(conn, grant.id, gone, reason=answer.decision_id, now=now)
     if removed:
         append(conn, bank, caller, "grant.shrunk", touching)
+        ledger.settle(conn, grant.id, cause_id=answer.decision_id, now=now)
     return _after(conn, found, answer.decision_id, decision.outcome, removed)
 
 
@@ -331,7 +332,7 @@ def _redecide(
     """
     request = requests.get(conn, found.request_id, party_id=None)
     try:
-        prepared = prepare(conn, bank, request.ask, request.party_id)
+        prepared = prepare(conn, bank, request.ask, request.party_id, held_by=request.id)
     except ProblemError as error:
         whom = {**about, "case": found.case_id, "request": request.id}
         append(conn, bank, caller, "case.undecidable", whom, outcome=error.code)
@@ -446,7 +447,7 @@ def impact(conn: Connection, bank: Bank, law: Law) -> Impact:
     for case in _open_cases(conn, sa.true()):
         request = requests.get(conn, case.request_id, party_id=None)
         try:
-            prepared = prepare(conn, bank, request.ask, request.party_id)
+            prepared = prepare(conn, bank, request.ask, request.party_id, held_by=request.id)
         except ProblemError:
             undecidable.append(case.case_id)
             continue
@@ -460,7 +461,7 @@ def impact(conn: Connection, bank: Bank, law: Law) -> Impact:
         grant = grants.get(conn, one.grant_id)
         request = requests.of_decision(conn, grant.decision_id)
         try:
-            prepared = prepare(conn, bank, request.ask, grant.party_id, only=left)
+            prepared = prepare(conn, bank, request.ask, grant.party_id, only=left, held_by=grant.id)
         except ProblemError:
             undecidable.append(grant.id)
             continue

@@ -438,7 +438,13 @@ class Holding(SQLModel, table=True):
     sha256: str | None = None  # of a data item
     bytes: int | None = None
     available: bool = True
-    __table_args__ = (CheckConstraint("units >= 0", name="units_left"),)
+    kept: int = 0  # tubes of these that stay, for the donor
+    reserved: int = 0  # tubes of these that live grants were promised
+    volume_ul: int | None = None  # in each tube, microlitres
+    __table_args__ = (
+        CheckConstraint("units >= 0", name="units_left"),
+        CheckConstraint("reserved >= 0 AND kept >= 0", name="reserved"),
+    )
 
 
 # --- papers, findings of fact ---------------------------------------------------------------------
@@ -481,29 +487,49 @@ class Paper(SQLModel, table=True):
 
 
 class Quota(SQLModel, table=True):
-    """How much a paper allows, and how much is drawn: never more, by constraint."""
+    """How much of one measure a paper allows, and its ledger accounts: never overdrawn, by constraint.
+
+    Free is what is neither reserved nor released. Until `opened`, by two people's word on what was drawn
+    before it was kept here, nobody knows how much that is.
+    """
 
     __tablename__: ClassVar[str] = "quota"
     id: str = Field(primary_key=True)
     paper_id: str = Field(foreign_key="paper.id", index=True)
-    measure: str  # people | units
+    measure: str  # people | units | volume_ul | bytes
     total: int
-    used: int = 0
+    opened: bool = False
+    reserved: int = 0
+    released: int = 0
     __table_args__ = (
-        CheckConstraint("used >= 0 AND used <= total", name="never_overdrawn"),
+        CheckConstraint(
+            "reserved >= 0 AND released >= 0 AND reserved + released <= total",
+            name="never_overdrawn",
+        ),
         UniqueConstraint("paper_id", "measure"),
     )
 
 
-class QuotaDraw(SQLModel, table=True):
-    """One draw for one grant; the draws of a quota sum to what it has used."""
+class Posting(SQLModel, table=True):
+    """One movement in the ledger, from one account of a quota or of a holding's tubes to another.
 
-    __tablename__: ClassVar[str] = "quota_draw"
-    id: str = Field(primary_key=True)
-    quota_id: str = Field(foreign_key="quota.id", index=True)
-    grant_id: str = Field(index=True)
+    Accounts: free | reserved | released. Append-only: the postings of an account sum to its balance.
+    """
+
+    __tablename__: ClassVar[str] = "posting"
+    n: int | None = Field(default=None, primary_key=True)
+    quota_id: str | None = Field(default=None, foreign_key="quota.id", index=True)
+    holding_id: str | None = Field(default=None, foreign_key="holding.id", index=True)
+    source: str
+    target: str
     amount: int
-    drawn_at: datetime = _instant()
+    grant_id: str | None = Field(default=None, index=True)
+    cause_id: str  # of the grant, release, opening or paper that moved it
+    at: datetime = _instant()
+    __table_args__ = (
+        CheckConstraint("(quota_id IS NULL) <> (holding_id IS NULL)", name="one_subject"),
+        CheckConstraint("amount > 0 AND source <> target", name="moves"),
+    )
 
 
 class Determination(SQLModel, table=True):
@@ -675,6 +701,9 @@ class GrantItem(SQLModel, table=True):
     holding_id: str = Field(primary_key=True, foreign_key="holding.id")
     donor_id: str = Field(foreign_key="donor.id", index=True)
     units: int
+    material: bool = True  # or of unknown class, which counts as material
+    volume_ul: int | None = None  # of all its units; None: not known, and of data none
+    bytes: int | None = None  # of a data item; None: not known, and of material none
     removed_at: datetime | None = _instant_or_none()
     removed_reason: str = ""
 

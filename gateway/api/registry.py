@@ -147,6 +147,7 @@ async def record_paper(
         collection_id=asked.collection,
         scope=asked.scope.model_dump(exclude_none=True),
         quotas=asked.quotas.model_dump(exclude_none=True),
+        drawn=asked.drawn.model_dump(exclude_none=True),
         issued_on=asked.issued_on,
         documents=asked.documents,
     )

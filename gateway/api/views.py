@@ -128,7 +128,17 @@ def paper(row: Paper) -> PaperOut:
         valid_to=row.valid_to,
         open_ended=row.open_ended,
         scope=dict(row.scope),
-        quotas=[QuotaOut(measure=q.measure, total=q.total, used=q.used) for q in row.quotas],
+        quotas=[
+            QuotaOut(
+                measure=q.measure,
+                total=q.total,
+                used=q.used,
+                reserved=q.reserved,
+                released=q.released,
+                opened=q.opened,
+            )
+            for q in row.quotas
+        ],
         document_sha256=row.document_sha256,
         documents=dict(row.documents or {}),
         issued_on=row.issued_on,

@@ -2,8 +2,8 @@
 
 The rules it keeps: the strata carry no id of a donor or sample; a holding is in exactly one stratum, with
 all others that look the same to every rule on that day; what left the bank's shelves (`available` false,
-no units) is not asked for. Five statements however large the cohort; the rest is comparing stored dates
-with the day.
+no units), stays for its donor or was promised to another is not asked for. Five statements however large
+the cohort; the rest is comparing stored dates with the day.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from gateway.errors import FieldError, ProblemError
+from gateway.registry import ledger
 from gateway.registry.ask import CohortAsked, ItemsAsked
 from gateway.registry.determinations import Found
+from gateway.registry.ledger import NOTHING_HELD, Own
 from gateway.registry.papers import Fit, Paper
 from gateway.registry.strata import HELD, Key, Reader
 from gateway.tables import metadata
@@ -32,6 +34,8 @@ _HOLDING = metadata.tables["holding"]
 _DONOR = metadata.tables["donor"]
 _COLLECTION = metadata.tables["collection"]
 
+#: What is read of a holding beside what rules tell it by: what is free of it, and how large it is.
+_SHELF = ("kept", "reserved", "volume_ul", "bytes")
 #: So many unknown names are listed at the most in one answer.
 _NAMED = 20
 
@@ -45,6 +49,9 @@ class Picked:
     units: int
     kind: str
     data_class: str | None
+    material: bool = True  # or of unknown class, which counts as material
+    volume_ul: int | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +87,13 @@ class Asked:
     items: ItemsAsked
     where: tuple[sa.ColumnElement[bool], ...]
     collections: Mapping[str, Row[Any]]  # every collection it reaches into, by id
+    own: Own
 
 
-def resolve(conn: Connection, items: ItemsAsked, diseases: DiseaseTree) -> Asked:
-    """The condition an ask puts on holdings.
+def resolve(
+    conn: Connection, items: ItemsAsked, diseases: DiseaseTree, own: Own = NOTHING_HELD
+) -> Asked:
+    """The condition an ask puts on holdings; `own`: what is promised to whoever asks.
 
     Raises `ProblemError` `unknown_sample` or `unknown_term`, pointing at each name nobody knows.
     """
@@ -91,7 +101,7 @@ def resolve(conn: Connection, items: ItemsAsked, diseases: DiseaseTree) -> Asked
     where: list[sa.ColumnElement[bool]] = [
         h.kind.in_(sorted(set(items.kinds))),
         h.available.is_(True),
-        h.units > 0,
+        ledger.tubes_of(own),
     ]
     collections = _collections(conn, cohort)
     if cohort.collections:
@@ -107,7 +117,7 @@ def resolve(conn: Connection, items: ItemsAsked, diseases: DiseaseTree) -> Asked
         where.append(h.disease.in_(sorted(terms)))
     if cohort.samples:
         where.append(_samples(conn, cohort))
-    return Asked(items=items, where=tuple(where), collections=collections)
+    return Asked(items=items, where=tuple(where), collections=collections, own=own)
 
 
 def _collections(conn: Connection, cohort: CohortAsked) -> dict[str, Row[Any]]:
@@ -209,7 +219,7 @@ def reduce(
     1 read holdings, consents, donors, withdrawals and forms; 2 number what rules can tell apart;
     3 sort every holding into its stratum; 4 count. `already`: donors counted before.
     """
-    wanted = sa.select(*(_HOLDING.c[name] for name in HELD)).where(*asked.where)
+    wanted = sa.select(*(_HOLDING.c[name] for name in (*HELD, *_SHELF))).where(*asked.where)
     holdings = conn.execute(wanted.order_by(_HOLDING.c.id)).all()
     reader = Reader(
         conn,
@@ -225,22 +235,30 @@ def reduce(
     strata: dict[Key, list[Picked]] = defaultdict(list)
     expiries: dict[Key, date] = {}
     for row in holdings:
-        holding_id, donor_id, _, _, kind, item_class, data_class, *_, units = row
-        if only is not None and holding_id not in only:
+        if only is not None and row.id not in only:
             continue
-        key, expiry = reader.key(row)
-        strata[key].append(
-            Picked(
-                holding_id=holding_id,
-                donor_id=donor_id,
-                units=1 if item_class == "information" else min(asked.items.units_each, units),
-                kind=kind,
-                data_class=data_class,
-            )
-        )
+        key, expiry = reader.key(row[: len(HELD)])
+        strata[key].append(_picked(row, asked, whole=only is not None))
         if expiry is not None and expiry < expiries.get(key, date.max):
             expiries[key] = expiry
     return _counted(strata, expiries, reader, already)
+
+
+def _picked(row: Row[Any], asked: Asked, *, whole: bool) -> Picked:
+    """A holding, with as many units as are asked for and free, or (`whole`) as were promised."""
+    material, mine = row.item_class != "information", asked.own.tubes.get(row.id, 0)
+    free = row.units - row.kept - row.reserved + mine
+    units = (mine if whole else min(asked.items.units_each, free)) if material else 1
+    return Picked(
+        holding_id=row.id,
+        donor_id=row.donor_id,
+        units=units,
+        kind=row.kind,
+        data_class=row.data_class,
+        material=material,
+        volume_ul=row.volume_ul * units if material and row.volume_ul is not None else None,
+        bytes=None if material else row.bytes,
+    )
 
 
 def _counted(

@@ -21,10 +21,11 @@ from sqlalchemy import Connection, Row
 
 from gateway.bank import Bank, facts_version
 from gateway.errors import FieldError, ProblemError
-from gateway.registry import cohorts, determinations, duties, papers
+from gateway.registry import cohorts, determinations, duties, ledger, papers
 from gateway.registry.ask import Ask, named_in, purpose_of, roles_of
 from gateway.registry.cohorts import Cohort, Reduced
 from gateway.registry.determinations import Found
+from gateway.registry.ledger import Draw
 from gateway.registry.ownership import Ownership, ownership_of
 from gateway.registry.papers import Fit, Paper
 from gateway.registry.strata import GENOMIC
@@ -38,6 +39,9 @@ _RELEASED = metadata.tables["released_donor"]
 #: Data of these classes are no personal information that went abroad.
 _NOT_SENSITIVE = ("aggregate",)
 
+#: Kinds of paper whose people and units have rules of their own.
+_RULED = frozenset({"cooperation", "filing"})
+
 #: Facts the vocabulary has and nothing here can know yet: no register or form asks for them.
 NEVER = frozenset(
     {
@@ -45,24 +49,7 @@ NEVER = frozenset(
     }
 )
 
-#: Papers whose quotas stand behind those of the cooperation licence they change.
-_CHANGES = ("change_approval", "change_statement")
-
 _NOTHING = Reduced(cohort=cohorts.NOBODY, strata=(), profiles={}, donor_groups=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """What a grant on these facts must draw on; `measure` is `people` or `units`.
-
-    `quotas`: each with what is left of it, drawn on in this order; the last takes all that remains, and
-    refuses it if that is more than it has.
-    """
-
-    measure: str
-    kind: str  # of the paper
-    paper_id: str
-    quotas: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +80,14 @@ def gather(
     as_of: date,
     now: datetime,
     only: frozenset[str] | None = None,
+    held_by: str | None = None,
 ) -> Gathered:
     """Gather the facts of one request as of a Shanghai date; about fifteen statements.
 
     1 version; 2 project, parties with all above them, users; 3 the cohort asked for; 4 papers;
     5 what went out before; 6 strata; 7 facts and purpose. `only` narrows the cohort to these
-    holdings (those under a grant). All in the caller's one snapshot.
+    holdings (those under a grant); what the grant or request `held_by` holds in the ledger is room for
+    it. All in the caller's one snapshot.
 
     Raises `ProblemError`: `not_found` for a project that is not the requester's, `unknown_term` or
     `unknown_sample` pointing at every name nobody knows, `invalid_request` for a user whose employer
@@ -110,7 +99,8 @@ def gather(
     named = named_in(ask, requester_party_id)
     ownership = _ownership(conn, bank, named, project, found, as_of)
     users = _users(conn, ask, _employers(named, project, ownership, bank))
-    asked = None if ask.items is None else cohorts.resolve(conn, ask.items, bank.diseases)
+    own = ledger.own(conn, held_by, whole=only is not None)
+    asked = None if ask.items is None else cohorts.resolve(conn, ask.items, bank.diseases, own)
     fit = Fit(
         as_of=as_of,
         project_id=project.id,
@@ -118,7 +108,10 @@ def gather(
         collections=frozenset(asked.collections if asked else ()),
         datasets=None,
     )
-    counting = papers.counting(conn, fit, bank_party_id=bank.party_id)
+    counting = tuple(
+        papers.with_room(paper, own.quotas)
+        for paper in papers.counting(conn, fit, bank_party_id=bank.party_id)
+    )
     if asked and any(paper.states("dataset_sha256") is not None for paper in counting):
         fit = replace(fit, datasets=cohorts.dataset_digests(conn, asked))
     chosen = {kind: papers.choose(counting, kind, fit) for kind in papers.KINDS}
@@ -149,6 +142,8 @@ def gather(
     counted = chosen | {"cooperation": papers.raised(chosen["cooperation"], changed, as_of)}
     for kind, paper in counted.items():
         facts |= papers.facts(paper, kind, fit)
+    draws = tuple(_draws(chosen, ask, reduced, as_of))
+    facts["papers.quotas"] = _quotas(draws, reduced)
     facts |= _reporter(conn, chosen["prior_report"], found, as_of)
     facts |= duties.facts(
         conn,
@@ -169,7 +164,7 @@ def gather(
         cohort=reduced.cohort,
         facts_version=version,
         gathered_at=now,
-        draws=tuple(_draws(chosen, ask, reduced, as_of)),
+        draws=draws,
         group_id=group,
         papers={kind: paper.id for kind, paper in chosen.items() if paper is not None},
         parties=named,
@@ -452,13 +447,13 @@ def _draws(
     material = any(stratum.facts.get("item.class") != "information" for stratum in reduced.strata)
     exits = ask.material_exits if material else False
     for kind, paper in chosen.items():
-        if kind in _CHANGES:
+        if kind in ledger.CHANGES:
             continue  # drawn on once the licence they change is used up
         if paper and paper.is_in_force(as_of) and papers.is_drawn(paper, material_exits=exits):
-            changes = [chosen[each] for each in _CHANGES] if kind == "cooperation" else []
+            changes = [chosen[each] for each in ledger.CHANGES] if kind == "cooperation" else []
             for quota in paper.quotas:
                 more = [
-                    (each.id, each.total - each.used)
+                    each
                     for change in changes
                     if change is not None and change.is_in_force(as_of)
                     for each in change.quotas
@@ -468,5 +463,31 @@ def _draws(
                     measure=quota.measure,
                     kind=kind,
                     paper_id=paper.id,
-                    quotas=((quota.id, quota.total - quota.used), *more),
+                    quotas=tuple((each.id, each.total - each.used) for each in (quota, *more)),
+                    opened=all(each.opened for each in (quota, *more)),
                 )
+
+
+def _quotas(draws: Iterable[Draw], reduced: Reduced) -> str | None:
+    """How the quotas that a grant would draw on stand to all that is asked for; None: none would be.
+
+    `short` is left to the rules of cooperations and filings where they count people and units: those look at
+    what is selected, and a cooperation may be exceeded by a tenth.
+    """
+    asked = [item for items in reduced.cohort.strata.values() for item in items]
+    said = set()
+    for draw in draws:
+        needed, free = draw.needs(asked), sum(max(left, 0) for _, left in draw.quotas)
+        ruled = draw.kind in _RULED and draw.measure in {"people", "units"}
+        said.add(
+            "unopened"
+            if not draw.opened
+            else "unmeasured"
+            if needed is None
+            else "short"
+            if needed > free and not ruled
+            else "suffice"
+        )
+    return next(
+        (one for one in ("unopened", "unmeasured", "short", "suffice") if one in said), None
+    )

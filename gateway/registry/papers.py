@@ -8,7 +8,6 @@ chosen, and its facts are said as they are; what a paper does not state is left 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -19,12 +18,12 @@ from sqlalchemy import Connection
 
 from gateway.bank import bump
 from gateway.errors import FieldError, ProblemError
+from gateway.registry import ledger
 from gateway.tables import metadata, new_id
 from policies.request import Value
 
 _PAPER = metadata.tables["paper"]
 _QUOTA = metadata.tables["quota"]
-_DRAW = metadata.tables["quota_draw"]
 
 #: The kinds of which one is chosen for a whole request: `paper.<kind>.…` of the vocabulary.
 KINDS = (
@@ -52,9 +51,8 @@ KINDS = (
 )
 #: A source institution's consent to one use of its collection; read per collection, like `deposit`.
 OWNER_CONSENT = "owner_consent"
-MEASURES = ("people", "units")
-#: Kinds that speak of material leaving; their units are drawn only where material does.
-_AT_THE_BORDER = frozenset({"exit", "customs"})
+#: Measures that are facts of a paper.
+_TOLD = frozenset({"people", "units"})
 #: Kinds that may stand for several projects, if they name every party asked for.
 _FOR_PARTIES = frozenset({"standard_contract", "cac_assessment", "pia"})
 #: Kinds that have facts of their own, from entries in their scope, and what each entry may be.
@@ -95,8 +93,9 @@ _COMMISSION = re.compile(r"国家卫生健康委|国家卫健委|National Health
 class PaperDraft:
     """What a first person records; `scope` and `number` as `tables.Paper` says.
 
-    `quotas` gives the total of `people` or `units` (tubes, data items) the paper allows. `documents`:
-    whatever belongs to it besides its own text, by name → SHA-256. `issued_on` None: on `valid_from`.
+    `quotas` gives the total of each of `ledger.MEASURES` the paper allows, `drawn` how much of it was
+    drawn before it is recorded here; what is not said is not zero but unknown. `documents`: whatever
+    belongs to it besides its own text, by name → SHA-256. `issued_on` None: on `valid_from`.
     """
 
     kind: str
@@ -111,6 +110,7 @@ class PaperDraft:
     collection_id: str | None = None
     scope: Mapping[str, Any] = field(default_factory=dict)
     quotas: Mapping[str, int] = field(default_factory=dict)
+    drawn: Mapping[str, int] = field(default_factory=dict)
     invented: bool = False
     issued_on: date | None = None
     documents: Mapping[str, str] = field(default_factory=dict)
@@ -118,12 +118,22 @@ class PaperDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """How much of one measure a paper allows, and how much is drawn."""
+    """How much of one measure a paper allows, what grants reserved of it, and what has gone out.
+
+    `opened`: it is known what was drawn before it was kept here.
+    """
 
     id: str
     measure: str
     total: int
-    used: int
+    opened: bool
+    reserved: int
+    released: int
+
+    @property
+    def used(self) -> int:
+        """What is not free any more."""
+        return self.reserved + self.released
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +205,10 @@ def record(conn: Connection, draft: PaperDraft, *, person_id: str, now: datetime
     quotas = quota_rows(draft, paper_id)
     if quotas:
         conn.execute(sa.insert(_QUOTA), quotas)
+    for quota in quotas:
+        if quota["measure"] in draft.drawn:
+            before = draft.drawn[quota["measure"]]
+            ledger.open_quota(conn, quota["id"], before, cause_id=paper_id, now=now)
     bump(conn)
     return read(conn, paper_id)
 
@@ -260,36 +274,6 @@ def listed(
     return _papers(conn, *wanted)
 
 
-def draw(conn: Connection, quota_id: str, amount: int) -> bool:
-    """Draw `amount` (not negative) from a quota, all of it or nothing; says which.
-
-    One conditional UPDATE: however many draw at once, a quota is never overdrawn.
-    """
-    if amount < 0:
-        raise ValueError("a draw cannot be negative")
-    drawn = conn.execute(
-        sa.update(_QUOTA)
-        .where(_QUOTA.c.id == quota_id, _QUOTA.c.used + amount <= _QUOTA.c.total)
-        .values(used=_QUOTA.c.used + amount)
-    )
-    if drawn.rowcount != 1:
-        return False
-    bump(conn)
-    return True
-
-
-def draw_for(conn: Connection, quota_id: str, amount: int, *, grant_id: str, now: datetime) -> bool:
-    """`draw`, with the entry that says for which grant: the draws of a quota sum to its use."""
-    if not draw(conn, quota_id, amount):
-        return False
-    conn.execute(
-        sa.insert(_DRAW).values(
-            id=new_id("drw"), quota_id=quota_id, grant_id=grant_id, amount=amount, drawn_at=now
-        )
-    )
-    return True
-
-
 def counting(conn: Connection, fit: Fit, *, bank_party_id: str) -> tuple[Paper, ...]:
     """All papers that could speak to a question: checked, not void, and bound to it.
 
@@ -341,7 +325,7 @@ def choose(papers: Iterable[Paper], kind: str, fit: Fit) -> Paper | None:
             paper.project_id is None,
             parties_match(paper, fit) is not True,
             matches_dataset(paper, fit) is not True,
-            is_exhausted(paper),
+            is_exhausted(paper) is True,
             -(date.max if paper.open_ended else paper.valid_to or date.min).toordinal(),
             paper.id,
         )
@@ -353,8 +337,10 @@ def facts(paper: Paper | None, kind: str, fit: Fit) -> dict[str, Value]:
     """The facts `paper.<kind>.…` of the chosen paper; only `recorded` if there is none."""
     if paper is None:
         return {f"paper.{kind}.recorded": False}
-    total = {quota.measure: quota.total for quota in paper.quotas}
-    left = {quota.measure: quota.total - quota.used for quota in paper.quotas}
+    # Volumes and bytes are no facts of their own: whether they suffice is `papers.quotas`.
+    told = [quota for quota in paper.quotas if quota.measure in _TOLD]
+    total = {quota.measure: quota.total for quota in told}
+    left = {quota.measure: quota.total - quota.used for quota in told if quota.opened}
     known: dict[str, Value | None] = {
         "recorded": True,
         "valid_from": paper.valid_from,
@@ -399,28 +385,51 @@ def raised(licence: Paper | None, more: Iterable[Paper | None], day: date) -> Pa
     """
     if licence is None:
         return None
-    total: Counter[str] = Counter()
-    used: Counter[str] = Counter()
+    quotas = list(licence.quotas)
     for paper in more:
-        if paper is not None and paper.is_in_force(day):
-            for quota in paper.quotas:
-                used[quota.measure] += quota.used
-                total[quota.measure] += quota.total if paper.kind == "change_approval" else 0
-    quotas = tuple(
-        replace(q, total=q.total + total[q.measure], used=q.used + used[q.measure])
-        for q in licence.quotas
-    )
-    return replace(licence, quotas=quotas)
+        for more_of in paper.quotas if paper is not None and paper.is_in_force(day) else ():
+            adds = more_of.total if paper is not None and paper.kind == "change_approval" else 0
+            quotas = [
+                replace(
+                    quota,
+                    total=quota.total + adds,
+                    opened=quota.opened and more_of.opened,
+                    reserved=quota.reserved + more_of.reserved,
+                    released=quota.released + more_of.released,
+                )
+                if quota.measure == more_of.measure
+                else quota
+                for quota in quotas
+            ]
+    return replace(licence, quotas=tuple(quotas))
 
 
-def is_exhausted(paper: Paper) -> bool:
-    """Whether one of its quotas has nothing left; a paper without quotas is not used up."""
-    return any(quota.used >= quota.total for quota in paper.quotas)
+def with_room(paper: Paper, own: Mapping[str, int]) -> Paper:
+    """The paper as if `own`, what is held of its quotas by their ids, were free."""
+    if not any(quota.id in own for quota in paper.quotas):
+        return paper
+    quotas = []
+    for quota in paper.quotas:
+        freed = own.get(quota.id, 0)
+        reserved = max(quota.reserved - freed, 0)
+        released = quota.released - (freed - (quota.reserved - reserved))
+        quotas.append(replace(quota, reserved=reserved, released=released))
+    return replace(paper, quotas=tuple(quotas))
+
+
+def is_exhausted(paper: Paper) -> bool | None:
+    """Whether one of its quotas has nothing free; a paper without quotas is not used up.
+
+    None where that hangs on what was drawn before it was kept here, which nobody has said.
+    """
+    if any(quota.used >= quota.total for quota in paper.quotas):
+        return True
+    return False if all(quota.opened for quota in paper.quotas) else None
 
 
 def is_drawn(paper: Paper, *, material_exits: bool | None) -> bool:
     """Whether a grant would draw on this paper's quotas."""
-    return paper.kind not in _AT_THE_BORDER or material_exits is not False
+    return paper.kind not in ledger.AT_THE_BORDER or material_exits is not False
 
 
 def row_of(draft: PaperDraft, paper_id: str, *, person_id: str, now: datetime) -> dict[str, Any]:
@@ -450,7 +459,8 @@ def row_of(draft: PaperDraft, paper_id: str, *, person_id: str, now: datetime) -
 def quota_rows(draft: PaperDraft, paper_id: str) -> list[dict[str, Any]]:
     """The rows of its quotas."""
     return [
-        {"id": new_id("qta"), "paper_id": paper_id, "measure": measure, "total": total, "used": 0}
+        {"id": new_id("qta"), "paper_id": paper_id, "measure": measure, "total": total}
+        | {"opened": False, "reserved": 0, "released": 0}
         for measure, total in sorted(draft.quotas.items())
     ]
 
@@ -466,8 +476,12 @@ def _mistakes(draft: PaperDraft) -> Iterable[tuple[str, str]]:
         yield "valid_to", f"`{draft.valid_to}` is before the first day"
     yield from _wrong_scope(draft)
     for measure, total in draft.quotas.items():
-        if measure not in MEASURES or total < 0:
-            yield f"quotas/{measure}", "must be `people` or `units`, and not negative"
+        if measure not in ledger.MEASURES or total < 0:
+            known = ", ".join(f"`{one}`" for one in ledger.MEASURES)
+            yield f"quotas/{measure}", f"must be one of {known}, and not negative"
+    for measure, before in draft.drawn.items():
+        if not 0 <= before <= draft.quotas.get(measure, -1):
+            yield f"drawn/{measure}", "must be from 0 to the quota it was drawn on"
 
 
 def _misnamed(draft: PaperDraft) -> Iterable[tuple[str, str]]:
@@ -516,7 +530,9 @@ def _papers(conn: Connection, *wanted: sa.ColumnElement[bool]) -> tuple[Paper, .
             _QUOTA.c.id.label("quota_id"),
             _QUOTA.c.measure,
             _QUOTA.c.total,
-            _QUOTA.c.used,
+            _QUOTA.c.opened,
+            _QUOTA.c.reserved,
+            _QUOTA.c.released,
         )
         .join_from(_PAPER, _QUOTA, isouter=True)
         .where(*wanted)
@@ -533,7 +549,9 @@ def _papers(conn: Connection, *wanted: sa.ColumnElement[bool]) -> tuple[Paper, .
                     id=row["quota_id"],
                     measure=row["measure"],
                     total=row["total"],
-                    used=row["used"],
+                    opened=row["opened"],
+                    reserved=row["reserved"],
+                    released=row["released"],
                 ),
             )
     return tuple(Paper(**paper) for paper in papers.values())

@@ -69,7 +69,9 @@ class PaperQuotas(Asked):
     """How much a paper allows."""
 
     people: Total | None = None
-    units: Total | None = None
+    units: Total | None = Field(default=None, description="tubes and data items")
+    volume_ul: Total | None = Field(default=None, description="microlitres of material")
+    bytes: Total | None = Field(default=None, description="bytes of data")
 
 
 class AskedPaper(Asked):
@@ -86,6 +88,11 @@ class AskedPaper(Asked):
     collection: Id | None = None
     scope: PaperScope = PaperScope()
     quotas: PaperQuotas = PaperQuotas()
+    drawn: PaperQuotas = Field(
+        default=PaperQuotas(),
+        description="what was drawn of each quota before it is recorded here; say 0 where nothing was. "
+        "Of what is left unsaid nobody knows what is left, until an opening balance says so",
+    )
     document_sha256: Sha256
     documents: dict[Name, Sha256] = Field(default={}, max_length=100)
     issued_on: Day | None = Field(
@@ -98,7 +105,10 @@ class QuotaOut(Shape):
 
     measure: str
     total: int
-    used: int
+    used: int = Field(description="reserved and released together")
+    reserved: int = Field(description="promised to live grants")
+    released: int = Field(description="gone out, or drawn before it was kept here")
+    opened: bool = Field(description="it is known what was drawn before it was kept here")
 
 
 class PaperOut(Shape):

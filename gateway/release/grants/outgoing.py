@@ -1,9 +1,8 @@
 """What goes out under a grant: the manifest under the project's pseudonyms, the visa, the record of it.
 
 The rules it keeps: no id of a donor, a holding or a tube leaves the bank, only names made for one
-project, which no other project's names join; tubes are drawn by conditional update, never below none; a
-visa (GA4GH Passports 1.2) never outlives its grant and names nobody but by opaque id. Signing it is for
-whoever holds the key.
+project, which no other project's names join; a visa (GA4GH Passports 1.2) never outlives its grant and
+names nobody but by opaque id. Signing it is for whoever holds the key.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from sqlalchemy import Connection
 from audit.leaf import canonical
 from gateway import tables
 from gateway.bank import SHANGHAI
-from gateway.errors import ProblemError
 from gateway.release.grants.standing import HOLDING, RELEASE, RELEASED, Grant, Picked
 
 DECISION = tables.table_of(tables.DecisionRow)
@@ -142,10 +140,10 @@ def record_release(  # noqa: PLR0913 - a row's columns, each by its name
     pseudonym: Pseudonym,
     now: datetime,
 ) -> None:
-    """Write down what is about to go out: release, items, tubes drawn, people counted.
+    """Write down what is about to go out: release, items, people counted.
 
-    What is counted are facts of the next decision: the caller bumps their version. Raises
-    `ProblemError` not_releasable if tubes asked for are no longer there.
+    What is counted are facts of the next decision: the caller bumps their version, and settles the grant's
+    account of quotas and tubes.
     """
     conn.execute(
         sa.insert(RELEASE).values(
@@ -177,7 +175,6 @@ def record_release(  # noqa: PLR0913 - a row's columns, each by its name
         ],
     )
     held = _held(conn, [one.holding_id for one in items])
-    _draw_tubes(conn, [one for one in items if held[one.holding_id].item_class == "material"])
     counted = {(_counted_as(held[one.holding_id]), one.donor_id) for one in items}
     _count(
         conn,
@@ -228,20 +225,6 @@ def _purpose(conn: Connection, grant: Grant) -> dict[str, object]:
     ).scalar_one()
     purpose: dict[str, object] = json.loads(body)["purpose"]
     return purpose
-
-
-def _draw_tubes(conn: Connection, tubes: Sequence[Picked]) -> None:
-    if not tubes:
-        return
-    drawn = (
-        sa.update(HOLDING)
-        .where(HOLDING.c.id == sa.bindparam("tube"), HOLDING.c.units >= sa.bindparam("wanted"))
-        .values(units=HOLDING.c.units - sa.bindparam("wanted"))
-    )
-    for one in tubes:  # one by one: a batch does not say which of its rows were not there
-        row = conn.execute(drawn, {"tube": one.holding_id, "wanted": one.units})
-        if row.rowcount != 1:
-            raise ProblemError("not_releasable", "some of the tubes are no longer there")
 
 
 def _counted_as(held: sa.Row[Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -47,15 +47,24 @@ class Picked(Protocol):
     def donor_id(self) -> str: ...  # noqa: D102 - as above
     @property
     def units(self) -> int: ...  # noqa: D102 - as above
+    @property
+    def material(self) -> bool: ...  # noqa: D102 - as above
+    @property
+    def volume_ul(self) -> int | None: ...  # noqa: D102 - as above
+    @property
+    def bytes(self) -> int | None: ...  # noqa: D102 - as above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One holding under a grant: `units` tubes of it, or 1 for a data item."""
+    """One holding under a grant: `units` tubes of it, or 1 for a data item; `volume_ul` is of all of them."""
 
     holding_id: str
     donor_id: str
     units: int
+    material: bool = True  # or of unknown class, which counts as material
+    volume_ul: int | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +152,9 @@ def create(  # noqa: PLR0913 - a row's columns, each by its name
                 "holding_id": one.holding_id,
                 "donor_id": one.donor_id,
                 "units": one.units,
+                "material": one.material,
+                "volume_ul": one.volume_ul,
+                "bytes": one.bytes,
                 "removed_at": None,
                 "removed_reason": "",
             }
@@ -166,7 +178,7 @@ def get(conn: Connection, grant_id: str, *, party_id: str | None = None) -> Gran
 def items(conn: Connection, grant_id: str) -> tuple[Item, ...]:
     """What is in the grant now, by holding id; what was taken out is not."""
     rows = conn.execute(
-        sa.select(ITEM.c.holding_id, ITEM.c.donor_id, ITEM.c.units)
+        sa.select(*(ITEM.c[one.name] for one in fields(Item)))
         .where(ITEM.c.grant_id == grant_id, ITEM.c.removed_at.is_(None))
         .order_by(ITEM.c.holding_id)
     ).mappings()

@@ -1,13 +1,11 @@
-"""Papers count by two people, for what they are bound to; quotas are never overdrawn."""
+"""Papers count by two people, for what they are bound to."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway.bank import Bank, facts_version
@@ -203,7 +201,7 @@ def test_facts_of_a_paper(bank: Bank) -> None:
         DRAFT,
         kind="ethics",
         scope={"purposes": ["health"], "parties": ["pty_foreign_university"], "committee_registered": True},
-        quotas={"people": 5, "units": 0},
+        quotas={"people": 5, "units": 0, "bytes": 9}, drawn={"people": 1, "units": 0, "bytes": 0},
     )  # fmt: skip
     paper = bank.database.write(lambda conn: put(conn, draft))
     assert papers.facts(paper, "ethics", FIT) == {
@@ -216,7 +214,7 @@ def test_facts_of_a_paper(bank: Bank) -> None:
         "paper.ethics.counts": frozenset({"people", "units"}),
         "paper.ethics.people_total": 5,
         "paper.ethics.units_total": 0,
-        "paper.ethics.people_left": 5,
+        "paper.ethics.people_left": 4,
         "paper.ethics.units_left": 0,
         "paper.ethics.exhausted": True,
         "paper.ethics.committee_registered": True,
@@ -224,33 +222,14 @@ def test_facts_of_a_paper(bank: Bank) -> None:
     assert papers.facts(None, "exit", FIT) == {"paper.exit.recorded": False}
 
 
-def test_a_quota_is_drawn_whole_or_not_at_all(bank: Bank) -> None:
-    quota = "qta_cooperation_sino_foreign_people"  # 600 people
-
-    def unit(conn: Connection) -> list[bool]:
-        return [papers.draw(conn, quota, amount) for amount in (599, 2, 1, 0, 1)]
-
-    assert bank.database.write(unit) == [True, False, True, True, False]
-    with pytest.raises(ValueError, match="negative"):
-        bank.database.write(lambda conn: papers.draw(conn, quota, -1))
-
-
-def test_two_hundred_draws_on_a_hundred_give_exactly_a_hundred(bank: Bank) -> None:
-    paper = bank.database.write(lambda conn: put(conn, replace(DRAFT, quotas={"units": 100})))
-    quota = paper.quotas[0].id
-
-    def one(number: int) -> bool:
-        return bank.database.write(
-            lambda conn: papers.draw_for(conn, quota, 1, grant_id=f"grt_{number}", now=START)
-        )
-
-    with ThreadPoolExecutor(40) as pool:
-        drawn = list(pool.map(one, range(200)))
-    assert drawn.count(True) == 100
-    with bank.database.read() as conn:
-        left = papers.read(conn, paper.id).quotas[0]
-        draws = sa.text("SELECT sum(amount) FROM quota_draw WHERE quota_id = :quota")
-        assert (left.used, conn.execute(draws, {"quota": quota}).scalar_one()) == (100, 100)
+def test_what_was_drawn_before_a_paper_was_recorded_is_unknown_until_it_is_said(bank: Bank) -> None:
+    draft = replace(DRAFT, quotas={"people": 5, "units": 9}, drawn={"people": 2})
+    said = papers.facts(bank.database.write(lambda conn: put(conn, draft)), "exit", FIT)
+    assert (said["paper.exit.people_left"], said["paper.exit.units_total"]) == (3, 9)
+    assert {"paper.exit.units_left", "paper.exit.exhausted"}.isdisjoint(said)
+    draft = replace(draft, drawn={"people": 5})
+    said = papers.facts(bank.database.write(lambda conn: put(conn, draft)), "exit", FIT)
+    assert said["paper.exit.exhausted"] is True, "of people, whatever is left of units"
 
 
 def test_lists(bank: Bank) -> None:
@@ -272,9 +251,12 @@ def test_lists(bank: Bank) -> None:
 
 def test_papers_that_change_a_licence_count_with_it(bank: Bank) -> None:
     approval = bank.database.write(
-        lambda conn: put(conn, replace(DRAFT, kind="change_approval", quotas={"units": 200}))
+        lambda conn: put(
+            conn,
+            replace(DRAFT, kind="change_approval", quotas={"units": 200}, drawn={"units": 0}),
+        )
     )
-    drawn = replace(QUOTA, total=100, used=40)
+    drawn = replace(QUOTA, total=100, reserved=40, released=0)
     statement = replace(approval, kind="change_statement", quotas=(drawn,))
     licence = replace(
         approval, kind="cooperation", quotas=(QUOTA, replace(QUOTA, measure="people"))
@@ -288,4 +270,4 @@ def test_papers_that_change_a_licence_count_with_it(bank: Bank) -> None:
     assert papers.raised(None, [approval], day) is None
 
 
-QUOTA = papers.Quota(id="q", measure="units", total=1005, used=5)
+QUOTA = papers.Quota(id="q", measure="units", total=1005, opened=True, reserved=3, released=2)

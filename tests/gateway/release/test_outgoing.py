@@ -135,19 +135,6 @@ def test_tubes_go_out_once_and_data_again(stage: Stage, bank_keys: keys.Keys) ->
         grants.live_holdings(conn, grant.id)
 
 
-def test_no_more_tubes_than_there_are(stage: Stage, bank_keys: keys.Keys) -> None:
-    first = granted(stage, "req_1", [TUBE])
-    second = granted(stage, "req_2", [TUBE])
-    release(stage, bank_keys, first, TUBE)  # two of three
-    with pytest.raises(ProblemError, match="no longer there"):
-        release(stage, bank_keys, second, TUBE, release_id="rel_2")
-    holding = table_of(tables.Holding)
-    with stage.read() as conn:
-        left = conn.execute(sa.select(holding.c.units).where(holding.c.id == "hld_1t")).scalar_one()
-        assert left == 1
-        assert handover.list_releases(conn, second.id).releases == ()  # nothing half-done
-
-
 def test_each_person_counts_once_and_in_the_last_year(stage: Stage, bank_keys: keys.Keys) -> None:
     grant = granted(stage, items=[TUBE, DATA, OTHER])
     release(stage, bank_keys, grant, DATA)
