@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from audit import log
 from audit.check import checkpoint_of
+from gateway import pep
 from gateway.api import (
     administrator,
     contract,
@@ -97,6 +98,7 @@ def routes() -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     bank: Bank = app.state.bank
+    await pep.end_expired(bank)
     await publish(bank)  # a log that cannot be published stops the start
     keeping = asyncio.create_task(_keep_publishing(bank, app.state.doubt))
     try:
@@ -115,11 +117,15 @@ async def publish(bank: Bank) -> None:
 
 
 async def _keep_publishing(bank: Bank, doubt: Doubt) -> None:
+    day = bank.today()
     while not doubt.reason:
         await asyncio.sleep(EVERY)
         if bank.database.is_closed:
             return
         try:
+            if bank.today() != day:
+                await pep.end_expired(bank)
+                day = bank.today()
             if await asyncio.to_thread(_has_grown, bank):
                 await publish(bank)
         except log.LogError as error:

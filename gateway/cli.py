@@ -36,11 +36,11 @@ from gateway.database import Database
 from gateway.errors import SettingsError
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Role
-from gateway.registry import calendar, duties, generations
+from gateway.registry import calendar, duties, generations, ledger
 from gateway.registry.generations import Generation
 from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
-from gateway.terminal import OPERATOR, explained, fail, opened, out, recorded
+from gateway.terminal import OPERATOR, err, explained, fail, opened, out, recorded
 from policies import duos
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -376,6 +376,36 @@ def calendar_import(file: Annotated[Path, typer.Argument(help="CSV: day,working,
         digest = sha256(content).hexdigest()
         year = recorded(bank, "calendar.imported", part, lambda _: {"sha256": digest})
     out.print(f"[green]✓[/green] {year}")
+
+
+ledger_app = typer.Typer(no_args_is_help=True, help="Quotas and tubes in double entry.")
+app.add_typer(ledger_app, name="ledger")
+
+
+@ledger_app.command("check")
+def ledger_check() -> None:
+    """Compare balances, postings, grants, releases and holdings; exits 1 and says where they differ."""
+    with opened() as bank, bank.database.read() as conn, err.status("…") as status:
+        found = ledger.differences(conn, status.update)
+    for one in found:
+        out.print(
+            f"[red]✗[/red] {one.kind} {one.id}: {one.what}: 账载 · booked {one.booked}, "
+            f"实际 · found {one.found}",
+            soft_wrap=True,
+        )
+    mark = "[red]✗[/red]" if found else "[green]✓[/green]"
+    out.print(f"{mark} {len(found)} 处不符 · differences")
+    raise typer.Exit(1 if found else 0)
+
+
+@ledger_app.command("settle")
+def ledger_settle() -> None:
+    """End grants whose last day has passed; book what went out and free what no longer can."""
+    with opened() as bank:
+        ended = asyncio.run(pep.end_expired(bank))
+        part = partial(ledger.settle_all, now=bank.now())
+        moved = recorded(bank, "ledger.settled", part, lambda many: {"movements": str(many)})
+    out.print(f"[green]✓[/green] {ended} 项授权到期 · grants ended, {moved} 笔 · movements")
 
 
 # --- regulator ------------------------------------------------------------------------------------

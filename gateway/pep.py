@@ -43,6 +43,9 @@ from gateway.review import cases
 from gateway.tables import Project, table_of
 
 T = TypeVar("T")
+
+#: Who acts when nobody asks: a day has passed.
+GATEWAY = Caller(kind="person", id="gateway", name="gateway", party_id="", scopes=frozenset())
 _projects = table_of(Project)
 
 
@@ -464,6 +467,22 @@ async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply:
         return ReleaseRefused(grant_id=grant_id, answer=answer)
 
     return await commit(bank, reply, act)
+
+
+async def end_expired(bank: Bank) -> int:
+    """End every grant whose last good day has passed, each with its entry; how many.
+
+    What they did not release is free again. Releases look at that day themselves, so that this may come late.
+    """
+
+    def unit(conn: Connection) -> int:
+        ended = grants.expire(conn, today=bank.today(), now=bank.now())
+        for grant in ended:
+            append(conn, bank, GATEWAY, "grant.expired", {"grant": grant.id})
+            ledger.settle(conn, grant.id, cause_id=grant.id, now=bank.now())
+        return len(ended)
+
+    return await bank.database.write_async(unit)
 
 
 async def record_event(

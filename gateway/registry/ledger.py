@@ -216,6 +216,13 @@ def settle(conn: Connection, grant_id: str, *, cause_id: str, now: datetime) -> 
     return len(moves)
 
 
+def settle_all(conn: Connection, *, now: datetime) -> int:
+    """`settle` every grant that ever drew on something; how many movements that took."""
+    drawn = sa.select(_POSTING.c.grant_id).where(_POSTING.c.grant_id.is_not(None)).distinct()
+    grants = sorted(conn.execute(drawn).scalars())
+    return sum(settle(conn, one, cause_id=one, now=now) for one in grants)
+
+
 def plan(conn: Connection, grant_id: str) -> tuple[_Move, ...]:
     """What `settle` would book; nothing where all is booked."""
     released, due = _standing(conn, grant_id)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from gateway.bank import Bank, bump
 from gateway.demo_world import World
 from gateway.errors import ProblemError
 from gateway.identity.scopes import KEY_SCOPES, Caller, Role, scopes_of
-from gateway.registry import papers, requests
+from gateway.registry import ledger, papers, requests
 from gateway.registry.ask import Ask
 from gateway.release import grants, handover
 from gateway.replies import Rendered, Reply
@@ -124,8 +125,10 @@ def kinds(bank: Bank) -> list[str]:
 
 
 def whole(bank: Bank) -> None:
+    """Log and ledger are as they should be."""
     with bank.database.read() as conn:
         log.check(conn, bank.origin)
+        assert ledger.differences(conn) == []
 
 
 def count(bank: Bank, table: str) -> int:
@@ -472,6 +475,54 @@ def test_a_grant_ends_with_what_it_stands_on(bank: Bank, clock: SettableClock) -
     with pytest.raises(ProblemError) as over:
         release(bank, grant_id)
     assert over.value.code == "not_releasable"
+
+
+def promised(bank: Bank) -> int:
+    """Tubes that live grants have not got yet."""
+    with bank.database.read() as conn:
+        return int(
+            conn.execute(sa.select(sa.func.sum(metadata.tables["holding"].c.reserved))).scalar_one()
+        )
+
+
+def test_what_a_grant_was_promised_is_free_again_when_its_last_day_has_passed(
+    bank: Bank, clock: SettableClock
+) -> None:
+    approve(bank, create(bank, {"until": "2026-12-01"}).case_id)
+    assert promised(bank) > 0
+    clock.advance(days=9)
+    assert asyncio.run(pep.end_expired(bank)) == 0
+    clock.advance(days=1)
+    assert asyncio.run(pep.end_expired(bank)) == 1
+    assert kinds(bank)[-1] == "grant.expired"
+    assert promised(bank) == 0
+    whole(bank)
+
+
+def test_tubes_are_promised_once_but_to_whoever_has_them_already(bank: Bank) -> None:
+    """Another request finds them gone; the same one, amended, keeps its own."""
+    first = create(bank)
+    approve(bank, first.case_id)
+    mine = promised(bank)
+    other = create(bank)
+    assert other.decision.selection.permitted.units < first.decision.selection.permitted.units
+
+    def seen() -> int:
+        with bank.database.read() as conn:
+            return requests.get(conn, first.request.id, party_id=None).revision
+
+    amend = partial(pep.amend_request, patch=b'{"until": "2027-06-30"}')
+    for act in (amend, pep.submit_request):
+        again = run(
+            lambda reply, act=act: act(
+                bank, HOSPITAL, first.request.id, revision=seen(), reply=reply
+            ),
+            HOSPITAL,
+        )
+    assert again.decision.selection.permitted == first.decision.selection.permitted
+    approve(bank, again.case_id)
+    assert promised(bank) == mine
+    whole(bank)
 
 
 def test_a_release_that_no_longer_stands_is_refused_recorded_and_suspends(

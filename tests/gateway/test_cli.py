@@ -286,6 +286,21 @@ def test_impact_of_the_draft_is_shown_and_it_decides_nothing(filled: Path) -> No
     assert (unsaid.exit_code, "name a directory" in unsaid.output) == (2, True)
 
 
+def test_the_ledger_is_compared_and_settled(filled: Path) -> None:
+    assert hgr("ledger", "check").exit_code == 0
+    bank = open_bank(settings_in(filled))
+    quota = metadata.tables["quota"]
+    bank.database.write(lambda conn: conn.execute(sa.update(quota).values(released=7)))
+    bank.database.close()
+    differs = hgr("ledger", "check")
+    assert differs.exit_code == 1
+    assert "qta_cooperation_sino_foreign_people: released" in differs.output
+    assert "0 授权" not in differs.output
+    settled = hgr("ledger", "settle")
+    assert settled.exit_code == 0, settled.output
+    assert kinds(filled)[-1] == "ledger.settled"
+
+
 def test_duties_and_the_calendar(filled: Path) -> None:
     listed = hgr("duties")
     assert listed.exit_code == 0

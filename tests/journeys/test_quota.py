@@ -25,7 +25,7 @@ from audit import log
 from gateway.app import create_app
 from gateway.bank import Bank
 from gateway.deciding import prepare
-from gateway.registry import facts, papers
+from gateway.registry import facts, ledger, papers
 from gateway.registry.ask import Ask
 from gateway.registry.generations import Laws
 from gateway.registry.papers import PaperDraft
@@ -199,6 +199,21 @@ def posted(bank: Bank, asks: list[Ask]) -> list[httpx.Response]:
     return asyncio.run(all_of_them())
 
 
+def released(bank: Bank, grant_id: str) -> int:
+    """The status of asking for a release under a grant."""
+    key = mint(bank, "pty_foreign_university").text
+    app = create_app(bank)
+
+    async def ask_for_it() -> int:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "release-1"}
+            answer = await http.post(f"/v1/grants/{grant_id}/releases", headers=headers)
+        return answer.status_code
+
+    return asyncio.run(ask_for_it())
+
+
 def for_samples(codes: list[str]) -> Ask:
     items = {"kinds": ["genome"], "cohort": {"samples": codes}}
     return ask(ABROAD | {"items": items}, of=FOREIGN)
@@ -254,5 +269,14 @@ def test_a_filed_statement_carries_what_is_over_and_no_more(eager: Bank) -> None
     assert granted.json()["grant"] is not None, granted.text
     assert quotas_of(eager, licence) == {"people": 10, "units": 10}
     assert quotas_of(eager, statement) == {"people": 1, "units": 1}
+    # What a grant drew on a quota is room for its own release.
+    assert released(eager, granted.json()["grant"]) == 201
+    with eager.database.read() as conn:
+        quotas = [papers.read(conn, one.id).quotas for one in (licence, statement)]
+        assert ledger.differences(conn) == []
+    assert [[(q.reserved, q.released) for q in each] for each in quotas] == [
+        [(0, 10), (0, 10)],
+        [(0, 1), (0, 1)],
+    ]
     (more,) = posted(eager, [for_samples(codes[12:])])
     assert more.json()["outcome"] == "deny", "a tenth in all, not each time"

@@ -121,7 +121,7 @@ def test_every_fact_is_in_the_vocabulary_and_every_such_fact_can_be_gathered(ban
                         "purposes": ["health"], "types": ["dna"], "parties": [UNIVERSITY],
                         "dataset_sha256": [], **flags.get(kind, {}),
                     },
-                    quotas={"people": 1, "units": 1},
+                    quotas={"people": 1, "units": 1}, drawn={"people": 0, "units": 0},
                 ),
             )  # fmt: skip
         names = everything(gather(conn, bank, of=whole, party=UNIVERSITY))
