@@ -190,6 +190,43 @@ def test_it_stands_a_year_later_as_well(bank: Bank, clock: SettableClock) -> Non
         assert isinstance(decide(conn, bank)[1], Permit)
 
 
+@pytest.mark.parametrize(
+    ("quotas", "drawn", "said", "outcome"),
+    [
+        ({"volume_ul": 10**9}, {"volume_ul": 0}, "suffice", Permit),
+        ({"volume_ul": 10**9}, {}, "unopened", Refer),
+        ({"units": 10**6, "volume_ul": 1}, {"units": 0, "volume_ul": 0}, "short", Hold),
+        ({"bytes": 1}, {"bytes": 0}, "suffice", Permit),  # of material there are none
+    ],
+)
+def test_a_paper_that_counts_volume_or_bytes(
+    bank: Bank, quotas: dict[str, int], drawn: dict[str, int], said: str, outcome: type
+) -> None:
+    """Whatever a paper counts and no rule of its own looks at holds the request, or is judged."""
+    draft = replace(
+        DRAFT, kind="ethics", project_id=PLAIN["project"], quotas=quotas, drawn=drawn,
+        scope={"committee_registered": True, "purposes": ["disease", "health"]},
+        valid_to=date(2040, 1, 1),
+    )  # fmt: skip
+    h = metadata.tables["holding"]
+
+    def unit(conn: Connection) -> None:
+        before = decide(conn, bank)[0].question.facts
+        assert "papers.quotas" not in before, "nothing would be drawn on"
+        put(conn, draft)
+        if "volume_ul" in quotas:
+            assert decide(conn, bank)[0].question.facts["papers.quotas"] in {
+                "unmeasured",
+                "unopened",
+            }
+        conn.execute(sa.update(h).values(volume_ul=100))
+        gathered, decision = decide(conn, bank)
+        assert gathered.question.facts["papers.quotas"] == said
+        assert isinstance(decision, outcome), holding(decision)
+
+    bank.database.write(unit)
+
+
 def test_genomes_abroad_wait_for_report_and_backup_of_these_very_data(bank: Bank) -> None:
     def unit(conn: Connection) -> None:
         held = decide(conn, bank, of=FOREIGN, party=UNIVERSITY)[1]
