@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from policies import packs, strict
-from policies.decision import Effect
+from policies.decision import Effect, Result
 from policies.rules import Edition, Law, Rule
+from policies.strict import Data
 
 EFFECTS: Mapping[Effect, Mapping[str, str]] = {
     Effect.DENY: {"zh": "禁止", "en": "deny"},
@@ -29,20 +30,54 @@ EFFECTS: Mapping[Effect, Mapping[str, str]] = {
     Effect.OBLIGE: {"zh": "义务", "en": "oblige"},
     Effect.PERMIT: {"zh": "依据", "en": "permit"},
 }
+#: What follows where a rule holds.
+FOLLOWS: Mapping[Effect, Mapping[str, str]] = {
+    Effect.DENY: {"zh": "不得提供", "en": "nothing goes"},
+    Effect.REFER: {
+        "zh": "由合规人员判断，其间不提供",
+        "en": "an officer judges; until then nothing goes",
+    },
+    Effect.REQUIRE: {"zh": "所需文件登记之前暂缓", "en": "it is held until the paper is recorded"},
+    Effect.OBLIGE: {"zh": "可以提供，附带义务", "en": "it may go, with a duty"},
+    Effect.PERMIT: {"zh": "构成提供的依据", "en": "it is a basis on which it may go"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """One instrument: its editions up to a day, oldest first, and its rules in force that day."""
+    """One instrument: its editions up to a day, oldest first, its rules in force that day, and those that
+    had ended by then as they last were.
+    """
 
     name: str
     editions: tuple[Edition, ...]
     rules: tuple[Rule, ...]
+    ended: tuple[Rule, ...]
 
     @property
     def title(self) -> Mapping[str, str]:
-        """The title of its newest edition, in both languages."""
-        return self.editions[-1].title
+        """The title of its first edition, which the later ones change."""
+        return self.editions[0].title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A rule as one edition has it, and the edition that replaced or ended it (None: none did)."""
+
+    rule: Rule
+    edition: Edition
+    until: Edition | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A situation and what a rule says of it; facts left out are unknown."""
+
+    rule: str
+    name: str
+    as_of: date
+    facts: Mapping[str, Data]
+    expect: Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +92,49 @@ class Number:
 
 def instruments(law: Law, day: date) -> tuple[Instrument, ...]:
     """Every instrument that has begun by a day, by name."""
-    rules = law.on(day).rules
+    now = law.on(day)
     begun = [edition for edition in law.editions if edition.in_force <= day]
+    last = {rule.id: rule for edition in begun for rule in edition.rules}
+    ended = [rule for rule in last.values() if now.rule(rule.id) is None]
     return tuple(
         Instrument(
             name=name,
             editions=tuple(edition for edition in begun if edition.pack == name),
-            rules=tuple(rule for rule in rules if rule.pack == name),
+            rules=tuple(rule for rule in now.rules if rule.pack == name),
+            ended=tuple(rule for rule in ended if rule.pack == name),
         )
         for name in sorted({edition.pack for edition in begun})
     )
+
+
+def versions(law: Law, pack: str, rule: str) -> tuple[Version, ...]:
+    """A rule in every edition that has it, oldest first, the drafts last; none if there is no such rule."""
+    found: list[Version] = []
+    for edition in law.editions:
+        begun = [one for one in edition.rules if (one.pack, one.id) == (pack, rule)]
+        if found and found[-1].until is None and (begun or rule in edition.ends):
+            found[-1] = replace(found[-1], until=edition)
+        found += [Version(rule=one, edition=edition) for one in begun]
+    found += [
+        Version(rule=one, edition=draft)
+        for draft in law.drafts
+        for one in draft.rules
+        if (one.pack, one.id) == (pack, rule)
+    ]
+    return tuple(found)
+
+
+def speaking_of(rules: Iterable[Rule], wanted: str) -> tuple[Rule, ...]:
+    """The rules whose number, id, text, quote or citation has every word of `wanted`, in either language."""
+    words = wanted.casefold().split()
+    return tuple(rule for rule in rules if all(word in _told(rule) for word in words))
+
+
+def _told(rule: Rule) -> str:
+    texts = [rule.no, rule.id, rule.quote or "", rule.paper or ""]
+    texts += [text for said in (rule.says, rule.fix, rule.ask or {}) for text in said.values()]
+    texts += [text for one in rule.cite for text in (one.zh, one.en)]
+    return "\n".join(texts).casefold()
 
 
 def address(pack: str, rule: str, day: date) -> str:
@@ -145,7 +213,7 @@ def _coverage(law: Law, directory: Traversable) -> Iterator[str]:
     for edition in law.editions:
         for rule in edition.rules:
             by_number.setdefault(rule.no, []).append(rule)
-    cases = _cases(law, directory)
+    counted = _cases(law, directory)
     lacking = missing(law)
     yield "# What of the law the packs hold"
     yield ""
@@ -166,7 +234,7 @@ def _coverage(law: Law, directory: Traversable) -> Iterator[str]:
             file = f"{rule.pack}/{rule.edition}"
             yield (
                 f"| {no} | {known.get(no, '')} | `{rule.id}` | {file} | {rule.effect} "
-                f"| {cases[rule.pack, rule.edition, rule.id]} "
+                f"| {counted[rule.pack, rule.edition, rule.id]} "
                 f"| {rule.confidence['content']} / {rule.confidence['article']} |"
             )
 
@@ -174,11 +242,20 @@ def _coverage(law: Law, directory: Traversable) -> Iterator[str]:
 def _cases(law: Law, directory: Traversable) -> Counter[tuple[str, date, str]]:
     found: Counter[tuple[str, date, str]] = Counter()
     for edition in law.editions:
-        name = edition.file.replace(".yaml", ".cases.yaml")
-        content: Any = strict.load(directory.joinpath(name).read_bytes(), name).data
-        for row in content["cases"]:
-            found[edition.pack, edition.in_force, row["rule"]] += 1
+        for case in cases(directory.joinpath(cases_file(edition)).read_bytes(), edition):
+            found[edition.pack, edition.in_force, case.rule] += 1
     return found
+
+
+def cases_file(edition: Edition) -> str:
+    """Where the cases of an edition lie, under packs/."""
+    return edition.file.replace(".yaml", ".cases.yaml")
+
+
+def cases(content: bytes, edition: Edition) -> tuple[Case, ...]:
+    """The cases of an edition, from the bytes of their file; packs that were checked have no bad ones."""
+    read: Any = strict.load(content, cases_file(edition)).data
+    return tuple(Case(**{**row, "expect": Result(row["expect"])}) for row in read["cases"])
 
 
 def cited(rule: Rule, language: str) -> str:

@@ -92,6 +92,8 @@ def _text(text: str) -> str:
 def in_words(condition: Any, vocabulary: Vocabulary, language: str) -> str:
     """A condition as a sentence; facts by what the vocabulary says of them."""
     match condition:
+        case {"not": {"fact": name, "is": bool(yes)}}:  # Kleene: the same, said straight
+            return in_words({"fact": name, "is": not yes}, vocabulary, language)
         case {"not": part}:
             return {"zh": "并非（{}）", "en": "not ({})"}[language].format(
                 in_words(part, vocabulary, language)

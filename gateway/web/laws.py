@@ -1,7 +1,9 @@
 """The law as pages: instruments, then each rule at an address of its own that findings link to.
 
-    /laws                           instruments with their rules in force on a day (`?on=`, today if not said)
-    /laws/{instrument}/{rule}       one rule as of a day: text, condition in words, citation, editions
+    /laws                           instruments with their rules in force on a day (`?on=`, today if not said),
+                                    or those that speak of something (`?q=`), and the drafts, marked as such
+    /laws/{instrument}/{rule}       one rule as of a day: text, condition, citation, editions, cases;
+                                    as a draft has it (`?draft=` the day it was published)
 
 The language is `?lang=`, else what `Accept-Language` weighs higher, else Chinese: the law is Chinese.
 """
@@ -9,6 +11,7 @@ The language is `?lang=`, else what `Accept-Language` weighs higher, else Chines
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import date
 from hashlib import sha256
 from importlib.resources import files
@@ -24,14 +27,18 @@ from gateway.api.contract import Answer, operation
 from gateway.bank import Bank
 from gateway.errors import ProblemError
 from gateway.identity.caller import public
+from gateway.registry import generations
 from policies import pack_pages, plain, printing
+from policies.pack_pages import Version
 from policies.rules import Rule
 
 router = APIRouter(tags=["public"], dependencies=[Depends(public())])
 
 Language = Annotated[Literal["zh", "en"] | None, Query(description="of the page")]
+#: A form whose day was cleared sends it empty.
 On = Annotated[
-    date | None, Query(description="the law as of this day; today in Shanghai if not said")
+    date | Literal[""] | None,
+    Query(description="the law as of this day; today in Shanghai if not said"),
 ]
 
 _templates = Environment(
@@ -39,32 +46,67 @@ _templates = Environment(
 )
 _STYLE = (files("gateway.web") / "templates" / "page.css").read_text("utf-8")
 _HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
-#: The page's own style sheet, by its hash, and nothing else; no script, no frame, no form.
+#: The page's own style sheet, by its hash, and a form that asks this gateway; no script, no frame.
 _CSP = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
 _PAGE = Answer(says="The page", media=("text/html",))
+
+_CONFIDENCE = {
+    "high": {"zh": "高", "en": "high"},
+    "medium": {"zh": "中", "en": "medium"},
+    "low": {"zh": "低，待核", "en": "low, to be checked"},
+}
+_RESULTS = {
+    "holds": {"zh": "成立", "en": "holds"},
+    "does_not_hold": {"zh": "不成立", "en": "does not hold"},
+    "not_applicable": {"zh": "不适用", "en": "does not apply"},
+    "unknown": {"zh": "未知", "en": "unknown"},
+}
 
 
 @operation(
     summary="The law",
-    purpose="Every instrument with its rules in force on a day, to read and print.",
+    purpose="Every instrument with its rules in force on a day, to read and print, or the rules found by "
+    "number or word; drafts stand apart.",
     answers={200: _PAGE},
 )
 @router.get("/laws")
 def read_laws(
-    request: Request, bank: OpenBank, on: On = None, lang: Language = None
+    request: Request,
+    bank: OpenBank,
+    on: On = None,
+    q: Annotated[
+        str, Query(max_length=200, description="a rule's number, or words that it speaks of")
+    ] = "",
+    lang: Language = None,
 ) -> HTMLResponse:
     """The instruments of a day."""
-    day = on or bank.today()
-    shelves = pack_pages.instruments(bank.law, day)
-    return _page("laws.html", request, bank, day, lang, instruments=shelves)
+    day, law = on or bank.today(), bank.law
+
+    def wanted(rules: Sequence[Rule]) -> Sequence[Rule]:
+        return pack_pages.speaking_of(rules, q)
+
+    shelves = [
+        (one, wanted(one.rules), wanted(one.ended)) for one in pack_pages.instruments(law, day)
+    ]
+    drafts = [(draft, wanted(draft.rules)) for draft in law.drafts if draft.in_force <= day]
+    return _page(
+        "laws.html",
+        request,
+        bank,
+        day,
+        lang,
+        q=q,
+        shelves=[shelf for shelf in shelves if not q or shelf[1] or shelf[2]],
+        drafts=[shelf for shelf in drafts if shelf[1]],
+    )
 
 
 @operation(
     summary="One rule",
-    purpose="What it says and asks, by which article, since when; every finding links here.",
+    purpose="What it says and asks, by which article, since when, and its cases; every finding links here.",
     answers={200: _PAGE},
     errors=("not_found",),
     fill={"instrument": "cn-hgr", "rule": "prior-report-needed"},
@@ -76,34 +118,49 @@ def read_rule(
     instrument: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,60}$")],
     rule: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,120}$")],
     on: On = None,
+    draft: Annotated[
+        date | None, Query(description="as the draft published on this day has it")
+    ] = None,
     lang: Language = None,
 ) -> HTMLResponse:
-    """One rule as of a day; what it said in other editions is linked."""
+    """One rule as of a day; what it says in other editions is linked."""
     day = on or bank.today()
-    editions = [
-        (edition, one)
-        for edition in bank.law.editions
-        for one in edition.rules
-        if (one.pack, one.id) == (instrument, rule)
-    ]
-    if not editions:
-        raise ProblemError("not_found", f"no rule `{rule}` in `{instrument}`")
-    found = bank.law.on(day).rule(rule)
-    shown = found or max((one for _, one in editions), key=lambda one: one.edition)
-    edition = next(each for each, one in editions if one.edition == shown.edition)
+    with bank.database.read() as conn:
+        generation, law = bank.laws.in_force(conn)
+        versions = pack_pages.versions(law, instrument, rule)
+        shown = _version(versions, day, draft)
+        if shown is None:
+            said = f" in a draft of {draft}" if draft else ""
+            raise ProblemError("not_found", f"no rule `{rule}` in `{instrument}`{said}")
+        kept = generations.contents(conn, generations.read(conn, generation))
+    content = kept[pack_pages.cases_file(shown.edition)]
     return _page(
         "rule.html",
         request,
         bank,
         day,
         lang,
-        rule=shown,
-        in_force=found is not None,
-        edition=edition,
-        editions=editions,
-        facts=[bank.law.vocabulary.facts[name] for name in sorted(shown.reads)],
+        rule=shown.rule,
+        shown=shown,
+        versions=versions,
+        cases=[one for one in pack_pages.cases(content, shown.edition) if one.rule == rule],
+        facts=[law.vocabulary.facts[name] for name in sorted(shown.rule.reads)],
         sources=plain.SOURCES,
+        confidence=_CONFIDENCE,
+        results=_RESULTS,
     )
+
+
+def _version(versions: Sequence[Version], day: date, draft: date | None) -> Version | None:
+    """The version to show: as a draft has it, in force on the day, else the last before or first after."""
+    if draft is not None:
+        return next(
+            (one for one in versions if one.edition.is_draft and one.edition.in_force == draft),
+            None,
+        )
+    law = [one for one in versions if not one.edition.is_draft]
+    begun = [one for one in law if one.edition.in_force <= day]
+    return begun[-1] if begun else law[0] if law else next(iter(versions), None)
 
 
 def _page(
@@ -111,6 +168,7 @@ def _page(
 ) -> HTMLResponse:
     accepted = "accept-language" in request.headers
     language = lang or (request.state.language if accepted else "zh")
+    other = "en" if language == "zh" else "zh"
 
     def words(condition: Any) -> str:
         return printing.in_words(condition, bank.law.vocabulary, language)
@@ -121,11 +179,14 @@ def _page(
     text = _templates.get_template(name).render(
         style=Markup(_STYLE),  # noqa: S704 - our own file
         day=day,
+        today=bank.today(),
         lang=language,
         zh=language == "zh",
-        other="en" if language == "zh" else "zh",
-        path=request.url.path,
+        other=other,
+        # The same page in the other language, its address without the host the client named.
+        elsewhere=f"{request.url.path}?{request.url.include_query_params(lang=other).query}",
         effects=pack_pages.EFFECTS,
+        follows=pack_pages.FOLLOWS,
         owners=plain.OWNERS,
         address=pack_pages.address,
         words=words,
@@ -134,7 +195,7 @@ def _page(
     )
     headers = {
         "Content-Security-Policy": _CSP,
-        "Content-Language": language,
+        "Content-Language": "zh-CN" if language == "zh" else "en",
         "Vary": "Accept-Language",
     }
     return HTMLResponse(text, headers=headers)

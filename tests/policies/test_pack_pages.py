@@ -81,3 +81,33 @@ def test_differences_are_told_rule_by_rule() -> None:
     assert "when" in fields
     assert "level" not in fields
     assert not list(pack_pages.differences(after, after))
+
+
+def test_an_instrument_is_called_by_its_first_edition_and_keeps_what_ended() -> None:
+    hgr = {one.name: one for one in pack_pages.instruments(LAW, date(2026, 11, 22))}["cn-hgr"]
+    assert "Decree 717" in hgr.title["en"]
+    assert [rule.id for rule in hgr.ended] == ["information-class-open-before-implementing-rules"]
+    before = {one.name: one for one in pack_pages.instruments(LAW, date(2023, 6, 30))}["cn-hgr"]
+    assert before.ended == ()
+    assert hgr.ended[0] in before.rules
+
+
+def test_versions_of_a_rule() -> None:
+    old, new = pack_pages.versions(LAW, "cn-hgr", "prior-report-needed")
+    assert (old.edition.in_force, new.edition.in_force) == (date(2019, 7, 1), date(2021, 4, 15))
+    assert (old.until, new.until) == (new.edition, None)
+    (gone,) = pack_pages.versions(LAW, "cn-hgr", "information-class-open-before-implementing-rules")
+    assert gone.until is not None
+    assert gone.rule.id in gone.until.ends
+    *_, stands, draft = pack_pages.versions(LAW, "cn-hgr", "non-genetic-information-is-outside")
+    assert draft.edition.is_draft
+    assert stands.until is None
+    assert pack_pages.versions(LAW, "cn-pipl", "prior-report-needed") == ()
+
+
+def test_rules_are_found_by_every_word_in_either_language() -> None:
+    rules = LAW.on(date(2026, 11, 22)).rules
+    found = {rule.no for rule in pack_pages.speaking_of(rules, "R-INF-03 security 安全审查")}
+    assert found == {"R-INF-03"}
+    assert pack_pages.speaking_of(rules, "") == rules
+    assert pack_pages.speaking_of(rules, "no rule says this") == ()

@@ -120,6 +120,8 @@ def test_conditions_read_as_sentences() -> None:
         "for (enforcement_request: a demand of a foreign court or enforcement body)” is among release, "
         "collect; and “distinct people in the selection” is at most “nobody.knows”)"
     )
+    plain = {"not": {"fact": "any_foreign", "is": True}}
+    assert printing.in_words(plain, LAW.vocabulary, "en").endswith("” is no")
     assert "并且" in printing.in_words(condition, LAW.vocabulary, "zh")
     with pytest.raises(ValueError, match="is no condition"):
         printing.in_words([], LAW.vocabulary, "en")

@@ -6,6 +6,7 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 
@@ -13,12 +14,14 @@ from tests.gateway.api.cast import Cast, ask
 from tests.gateway.api.door import Door, good
 
 RULE = "/laws/cn-hgr/prior-report-needed"
+ENDED = "/laws/cn-hgr/information-class-open-before-implementing-rules"
+DRAFTED = "/laws/cn-hgr/non-genetic-information-is-outside"
 
 
 class Whole(HTMLParser):
     """Counts what is opened and closed, and collects links and ids."""
 
-    VOID = frozenset({"meta", "link", "br", "img", "hr"})
+    VOID = frozenset({"meta", "link", "br", "img", "hr", "input"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,8 +40,10 @@ class Whole(HTMLParser):
         assert self.open.pop() == tag
 
 
-def page(door: Door, path: str, **headers: str) -> tuple[str, Whole]:
-    answer = door.get(path, headers=headers)
+def page(
+    door: Door, path: str, params: dict[str, str] | None = None, **headers: str
+) -> tuple[str, Whole]:
+    answer = door.get(path, headers=headers, params=params)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/html")
     assert "script-src" not in answer.headers["content-security-policy"]
@@ -67,9 +72,24 @@ def page(door: Door, path: str, **headers: str) -> tuple[str, Whole]:
         (RULE, {}, "《生物安全法》第五十七条"),
         (f"{RULE}?lang=en", {}, "Biosecurity Law art. 57"),
         (f"{RULE}?lang=en&on=2019-07-01", {}, "Effect"),
-        (f"{RULE}?lang=en", {}, "<code>paper.prior_report.in_force</code>"),
+        (f"{RULE}?lang=en", {}, '<code class="quiet">paper.prior_report.in_force</code>'),
         (f"{RULE}?lang=en", {}, "the bank&#39;s records"),
-        (f"{RULE}?lang=en&on=2019-06-30", {}, "Not in force on that day"),
+        (
+            f"{RULE}?lang=en&on=2019-06-30",
+            {},
+            "Not in force on 2019-06-30: it begins on 2019-07-01",
+        ),
+        (f"{RULE}?lang=en&on=2021-04-14", {}, "An old edition: replaced on 2021-04-15"),
+        (f"{RULE}?on=2021-04-14", {}, "旧版本：自 2021-04-15 起"),
+        (f"{RULE}?lang=en&on=", {}, "All of:"),
+        (f"{RULE}?lang=en", {}, '<strong>holds</strong> · <span lang="en">genomes to a foreign'),
+        (f"{RULE}?lang=en", {}, "paper.prior_report.recorded: false"),
+        (f"{RULE}", {}, "<strong>未知</strong>"),
+        (f"{ENDED}?lang=en", {}, "Ended: no longer in force since 2023-07-01"),
+        (f"{DRAFTED}?lang=en&draft=2026-05-08", {}, "A draft, not law: it decides nothing"),
+        (f"{DRAFTED}?draft=2026-05-08", {}, "<title>R-SCO-01"),
+        (f"{DRAFTED}?lang=en", {}, "<strong>draft, not law</strong>"),
+        ("/laws/cn-criminal-law/implanting-edited-embryos-may-be-a-crime", {}, "（条号待核）"),
         ("/laws/institution/ai-training-is-judged?lang=en", {}, "What an officer will ask"),
         ("/laws/eu-gdpr/eea-receiver-settles-its-gdpr-role", {}, "内容待核"),
     ],
@@ -88,14 +108,82 @@ def test_every_link_of_the_law_leads_somewhere(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/laws/cn-hgr/no-such-rule", "/laws/cn-pipl/prior-report-needed", "/laws/x/y"]
+    ("asked", "found"),
+    [
+        ("q=R-INF-03", {"security-review-needed", "other-sequence-over-500-is-judged"}),
+        ("q=r-inf-03&on=2019-06-30", set()),
+        (
+            "q=" + quote("安全审查 37"),
+            {
+                "security-review-needed",
+                "other-sequence-over-500-is-judged",
+                "covered-genomes-over-500-are-judged",
+            },
+        ),
+        (
+            "q=DRAFT&on=2026-05-08",
+            {"non-genetic-information-is-outside", "control-below-half-is-proven"},
+        ),
+        ("q=no-rule-says-this", set()),
+    ],
+)
+def test_rules_are_found_by_number_and_by_word(door: Door, asked: str, found: set[str]) -> None:
+    text, read = page(door, f"/laws?lang=en&{asked}")
+    assert {
+        link.split("/")[3].split("?")[0] for link in read.links if re.match("/laws/.*/", link)
+    } == found
+    assert f": {len(found)} rule" in text
+
+
+def test_what_was_looked_for_is_shown_and_never_obeyed(door: Door) -> None:
+    text, _ = page(door, "/laws", params={"q": '"><b>x', "lang": "en"})
+    assert "<b>" not in text
+    assert 'value="&#34;&gt;&lt;b&gt;x"' in text
+
+
+def test_the_other_language_keeps_what_was_asked(door: Door) -> None:
+    _, read = page(door, "/laws?q=R-INF-03&on=2024-01-01&lang=en")
+    assert "/laws?q=R-INF-03&on=2024-01-01&lang=zh" in read.links
+    _, read = page(door, f"{DRAFTED}?draft=2026-05-08&lang=zh", host="elsewhere.example")
+    assert f"{DRAFTED}?draft=2026-05-08&lang=en" in read.links
+
+
+def test_drafts_and_ended_rules_stand_apart(door: Door) -> None:
+    text, read = page(door, "/laws?lang=en")
+    law, drafts = text.split('<h2 id="drafts">')
+    assert "Not law" in drafts
+    assert f"{DRAFTED}?draft=2026-05-08&lang=en" in read.links
+    assert "draft=" not in law
+    assert law.count("<strong>ended</strong>") == 2
+    before, _ = page(door, "/laws?lang=en&on=2026-05-07")
+    assert "drafts" not in before
+    assert "This is the law as of 2026-05-07, not of today" in before
+    assert "not of today" not in text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{RULE}?draft=2026-05-08",
+        f"{DRAFTED}?draft=2026-05-09",
+        "/laws/cn-hgr/no-such-rule",
+        "/laws/cn-pipl/prior-report-needed",
+        "/laws/x/y",
+    ],
 )
 def test_a_rule_that_is_not_there(door: Door, path: str) -> None:
     assert door.get(path).status_code == 404
 
 
 @pytest.mark.parametrize(
-    "path", ["/laws?on=yesterday", "/laws?lang=fr", "/laws/CN/prior-report-needed"]
+    "path",
+    [
+        "/laws?on=yesterday",
+        f"/laws?q={'x' * 201}",
+        f"{RULE}?draft=",
+        "/laws?lang=fr",
+        "/laws/CN/prior-report-needed",
+    ],
 )
 def test_bad_requests_for_pages(door: Door, path: str) -> None:
     assert door.get(path).status_code == 422
