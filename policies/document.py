@@ -178,17 +178,20 @@ def digests_from(content: bytes) -> Digests:
 
 
 def _first(pointer: str, old: Json, new: Json) -> str:
-    """The first place, by pointer (RFC 6901), in which two documents differ."""
+    """The first place, by pointer (RFC 6901), in which two documents differ; `-` is for what is not there."""
     if isinstance(old, dict) and isinstance(new, dict):
-        members = [(key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
-        return next(
-            (_first(f"{pointer}/{key}", *both) for key, *both in members if not _same(*both)), ""
-        )
+        for key in sorted({*old, *new}):
+            # RFC 6901 §3: "'~' needs to be encoded as '~0' and '/' needs to be encoded as '~1'".
+            place = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+            if key not in old or key not in new:
+                before, after = (_short(one[key]) if key in one else "-" for one in (old, new))
+                return f"{place}: {before} → {after}"
+            if found := _first(place, old[key], new[key]):
+                return found
+        return ""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
-        return next(
-            (_first(f"{pointer}/{at}", *both) for at, both in pairs if not _same(*both)), ""
-        )
+        return next(filter(None, (_first(f"{pointer}/{at}", *both) for at, both in pairs)), "")
     return f"{pointer}: {_short(old)} → {_short(new)}" if not _same(old, new) else ""
 
 

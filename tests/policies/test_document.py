@@ -174,6 +174,7 @@ def test_a_replay_under_another_law_says_what_differs():
     assert not again.same
     assert again.digests == ("packs/alpha/2020-01-01.yaml",)
     assert again.differs == ("digests", "findings", "obligations", "outcome", "until")
+    assert again.first.startswith("/digests/packs~1alpha~12020-01-01.yaml: ")
 
 
 def test_a_forged_outcome_is_found_by_deciding_again():
@@ -186,6 +187,20 @@ def test_a_forged_outcome_is_found_by_deciding_again():
     assert again.digests == ()
     forged["digests"] = 7
     assert "digests" in replay(dumps(forged), small_law()).differs
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ({"~a/b": 1}, "/~0a~1b: 1 → -"),
+        ({"~1": None}, "/~01: null → -"),
+        ({"outcome": None}, '/outcome: null → "permit"'),
+        ({"findings": []}, "/findings: [] → [{"),
+    ],
+)
+def test_the_first_difference_is_a_pointer(change, first):
+    changed = {**json.loads(document()), **change}
+    assert replay(dumps(changed), small_law()).first.startswith(first)
 
 
 def changed(**parts):
