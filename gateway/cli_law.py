@@ -6,8 +6,10 @@ Exit codes are those of every command (gateway/terminal.py); none of these needs
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ from gateway.bank import SHANGHAI
 from gateway.registry import generations
 from gateway.registry.generations import Generation
 from gateway.replies import Rendered, Reply
-from gateway.terminal import explained, fail, opened, out, recorded, signed_in
+from gateway.terminal import err, explained, fail, opened, out, recorded, signed_in
 from policies import advice, document, pack_pages, packs, pdp, plain, plain_facts, printing, strict
 from policies.decision import Decision, Deny, Effect
 from policies.request import Question
@@ -44,38 +46,59 @@ _DRAFT = Annotated[
     bool,
     typer.Option("--with-draft", help="also what the drafts would change; they decide nothing"),
 ]
+_FILL_IN = "‹fact›"
 _README = Path("policies/packs/README.md")
 _COVERAGE = Path("docs/law-coverage.md")
 
 
 @packs_app.command("check")
-def packs_check(directory: _PACKS = None) -> None:
+def packs_check(
+    given: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="as --packs says it")
+    ] = None,
+    directory: _PACKS = None,
+) -> None:
     """Every mistake in the packs and their cases, with file, line and key."""
-    raise typer.Exit(packs.main([] if directory is None else [str(directory)]))
+    chosen = given or directory
+    raise typer.Exit(packs.main([] if chosen is None else [str(chosen)]))
 
 
 @packs_app.command("show")
 def packs_show(
-    instrument: str, directory: _PACKS = None, on: _DAY = "", *, with_draft: _DRAFT = False
+    wanted: Annotated[
+        str, typer.Argument(help="an instrument (cn-hgr), a number (R-INF-03), an id, or words")
+    ],
+    directory: _PACKS = None,
+    on: _DAY = "",
+    *,
+    with_draft: _DRAFT = False,
 ) -> None:
-    """The rules of one instrument in force on a day, with what they ask, in both languages."""
+    """The rules in force on a day of an instrument, or that bear a number or speak of something; with what
+    they ask, in both languages.
+    """
     with explained():
         law, day = packs.load(directory), _day(on)
         law = _with_drafts(law) if with_draft else law
-        found = {one.name: one for one in pack_pages.instruments(law, day)}
-        if instrument not in found:
-            fail(
-                f"{day} 没有法规 · no instrument `{instrument}` on {day}; "
-                f"有 · there are: {', '.join(found) or '-'}"
-            )
-        one = found[instrument]
+        there = {one.name: one for one in pack_pages.instruments(law, day)}
+        if wanted not in there:
+            rules = pack_pages.speaking_of(law.on(day).rules, wanted)
+            if not rules:
+                fail(
+                    f"{day} 没有法规或者规则与之相符 · no instrument and no rule in force on {day} is or speaks "
+                    f"of `{wanted}`; 法规有 · the instruments are: {', '.join(there) or '-'}"
+                )
+            for rule in rules:
+                _print_rule(rule, law)
+            return
+        one = there[wanted]
         out.print(
             f"[bold]{one.name}[/bold] · {one.title['zh']} · {one.title['en']}", soft_wrap=True
         )
         for edition in one.editions:
             out.print(
                 f"  {edition.in_force}  {edition.file}  {edition.digest[:12]}  {edition.link}"
-                f"{'  未施行 · not in force' if edition.is_draft else ''}"
+                f"{'  未施行 · not in force' if edition.is_draft else ''}",
+                soft_wrap=True,
             )
         for rule in one.rules:
             _print_rule(rule, law)
@@ -85,8 +108,10 @@ def _print_rule(rule: Rule, law: Law) -> None:
     effect = pack_pages.EFFECTS[rule.effect]
     tentative = "（内容待核 · content to be confirmed）" if rule.is_tentative else ""
     out.print(
-        f"\n[bold]{rule.no}[/bold] {rule.id} · {effect['zh']} {effect['en']}{tentative} · {rule.edition}",
+        f"\n[bold]{rule.no}[/bold] {rule.id} · {effect['zh']} {effect['en']}{tentative} · "
+        f"{rule.pack}/{rule.edition}",
         highlight=False,
+        soft_wrap=True,
     )
     for language in ("zh", "en"):
         out.print(f"  {rule.says[language]}", highlight=False, soft_wrap=True)
@@ -97,36 +122,60 @@ def _print_rule(rule: Rule, law: Law) -> None:
         out.print(
             f"    {pack_pages.cited(rule, language)}", highlight=False, soft_wrap=True, markup=False
         )
+        if rule.fix:
+            out.print(f"    → {rule.fix[language]}", highlight=False, soft_wrap=True, markup=False)
 
 
 @packs_app.command("diff")
-def packs_diff(a: str, b: str) -> None:
-    """What B changes against A, rule by rule. Each is a directory of packs, or a day of the shipped law.
+def packs_diff(
+    a: Annotated[str, typer.Argument(help="a directory of packs, or a day of the shipped law")],
+    b: Annotated[str, typer.Argument(help="the same; today in Shanghai if not given")] = "",
+    *,
+    with_draft: Annotated[
+        bool, typer.Option("--with-draft", help="B as the drafts would have it; they are not law")
+    ] = False,
+) -> None:
+    """What B changes against A, rule by rule, in both languages.
 
     Exits 1 if they differ.
     """
     with explained():
-        old, new = _rules(a), _rules(b)
-        rows = list(pack_pages.differences(old, new))
-        signs = {"added": "+", "gone": "-", "changed": "~"}
-        for what, rule, fields in rows:
-            where = f"{rule.pack}/{rule.edition}"
-            out.print(
-                f"{signs[what]} {rule.no:9} {rule.id} ({where}) {fields}".rstrip(),
-                highlight=False,
-                soft_wrap=True,
-                markup=False,
-            )
-        out.print(f"{len(rows)} rules differ · {len(rows)} 条规则不同")
+        old, new = _law_and_day(a), _law_and_day(b)
+        if with_draft:
+            new = (_with_drafts(new[0]), new[1])
+        rules = [{rule.id: rule for rule in law.on(day).rules} for law, day in (old, new)]
+        rows = list(pack_pages.differences(*rules))
+        for line in _differing(rows, rules[0], new[0]):
+            out.print(line, highlight=False, soft_wrap=True, markup=False)
+        out.print(f"{len(rows)} 条规则不同 · {len(rows)} rules differ")
     raise typer.Exit(1 if rows else 0)
 
 
-def _rules(where: str) -> dict[str, Rule]:
+def _law_and_day(where: str) -> tuple[Law, date]:
+    """The shipped law on a day, or all of a directory's; not a draft, which is no law."""
     try:
-        law, day = packs.load(), date.fromisoformat(where)
+        return packs.load(), date.fromisoformat(where) if where else _day("")
     except ValueError:
-        law, day = packs.load(Path(where)), date.max
-    return {rule.id: rule for rule in law.on(day).rules}
+        return packs.load(Path(where)), date.max
+
+
+def _differing(
+    rows: list[tuple[str, Rule, str]], old: Mapping[str, Rule], law: Law
+) -> Iterator[str]:
+    """Each rule with its text, and with its conditions before and after where they changed."""
+    drafted = {rule for one in law.editions if one.is_draft for rule in one.rules}
+    signs = {"added": "+", "gone": "-", "changed": "~"}
+    for what, rule, fields in rows:
+        where = f"({rule.pack}/{rule.edition})"
+        draft = "征求意见稿 · draft, not law" if rule in drafted else ""
+        yield " ".join(filter(None, (signs[what], f"{rule.no:9}", rule.id, where, fields, draft)))
+        yield from (f"    {rule.says[language]}" for language in ("zh", "en"))
+        for key in sorted({"applies", "when"} & set(fields.split(", "))):
+            for language in ("zh", "en"):
+                for mark, one in (("-", old[rule.id]), ("+", rule)):
+                    said = one.written.get(key)
+                    words = printing.in_words(said, law.vocabulary, language) if said else "·"
+                    yield f"    {mark} {key}: {words}"
 
 
 @packs_app.command("new-rule")
@@ -135,16 +184,28 @@ def packs_new_rule(
     number: Annotated[str, typer.Option("--no", help="its number, such as R-INF-08")],
     fact: Annotated[
         str, typer.Option(help="the fact of vocabulary.yaml that it looks at")
-    ] = "‹fact›",
+    ] = _FILL_IN,
     effect: Annotated[Effect, typer.Option(help="what it does where it holds")] = Effect.REFER,
     into: Annotated[
         Path | None, typer.Option(help="the edition's file; only shown if not given")
     ] = None,
     on: _DAY = "",
 ) -> None:
-    """Begin a rule and its three cases: `packs check` then names everything that is left to fill in."""
+    """Begin a rule and its three cases: `packs check` then names everything that is left to fill in.
+
+    A file that is not there yet is begun as an edition of that day of the instrument its folder is named
+    for; what was activated once is never changed.
+    """
     with explained():
         vocabulary = packs.load().vocabulary
+        if fact not in {*vocabulary.facts, _FILL_IN}:
+            near = difflib.get_close_matches(fact, vocabulary.facts, 3)
+            err.print(
+                f"[yellow]![/yellow] 随产品词汇表中没有事实 · no fact of the shipped vocabulary: `{fact}`; "
+                f"相近的 · near: {', '.join(near) or '-'}",
+                soft_wrap=True,
+                highlight=False,
+            )
         day = _day(on or (into.name[:10] if into else ""))  # an edition is named by its day
         rule, cases = printing.scaffold(rule_id, number, effect, fact, vocabulary, day)
         if into is None:
@@ -152,7 +213,11 @@ def packs_new_rule(
             sys.stdout.write(printing.printed({"cases": cases}))
             return
         beside = into.with_suffix(".cases.yaml")
-        longer = {into: _added(into, "rules", [rule]), beside: _added(beside, "cases", cases)}
+        if into.exists() or beside.exists():
+            longer = {into: _added(into, "rules", [rule]), beside: _added(beside, "cases", cases)}
+        else:
+            edition = printing.begun(into.absolute().parent.name, day, [rule])
+            longer = {into: printing.printed(edition), beside: printing.printed({"cases": cases})}
         for path, text in longer.items():
             path.write_text(text, "utf-8")
             out.print(f"[green]✓[/green] {path}", soft_wrap=True)
@@ -161,7 +226,11 @@ def packs_new_rule(
 def _added(path: Path, key: str, rows: list[Data]) -> str:
     """The text of a file with more rows at the end of its list, all else as it stands."""
     text = path.read_text("utf-8").rstrip()
-    longer = f"{text}\n\n{printing.printed({key: rows}).split(chr(10), 1)[1]}"
+    more = printing.printed({key: rows})
+    empty = f"{key}: []"
+    longer = text.removesuffix(empty) + more
+    if not text.endswith(f"\n{empty}"):
+        longer = f"{text}\n\n{more.split(chr(10), 1)[1]}"
     try:
         read: Any = strict.load(longer.encode(), str(path)).data
         stands = read[key][-len(rows) :] == rows

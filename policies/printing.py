@@ -184,6 +184,17 @@ def scaffold(
     return rule, cases
 
 
+def begun(pack: str, day: date, rules: list[Data]) -> dict[str, Data]:
+    """An edition of an instrument with its first rules, as data of its file."""
+    return {
+        "pack": pack,
+        "title": {"zh": "‹中文名称›", "en": "‹English title›"},
+        "link": "‹https://…›",
+        "in_force": day,
+        "rules": rules,
+    }
+
+
 _Asked = tuple[str, Data, Data, Data]
 _ASKED: Mapping[FactType, _Asked] = {
     FactType.BOOL: ("is", True, True, False),

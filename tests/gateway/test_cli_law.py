@@ -166,7 +166,7 @@ def test_show_a_rule_as_of_a_day() -> None:
     assert "any_foreign" not in shown.output
     none = hgr("packs", "show", "cn-decree-818", "--on", "2026-04-30")
     assert none.exit_code == 2
-    assert "no instrument `cn-decree-818` on 2026-04-30" in none.output
+    assert "no rule in force on 2026-04-30 is or speaks of `cn-decree-818`" in none.output
 
 
 def test_diff_of_days_and_directories(tmp_path: Path) -> None:
@@ -175,7 +175,43 @@ def test_diff_of_days_and_directories(tmp_path: Path) -> None:
     changed = hgr("packs", "diff", "2026-04-30", "2026-05-01")
     assert changed.exit_code == 1
     assert "+ R-818-01" in changed.output
+    assert "    开展生物医学新技术临床研究，应当备案" in changed.output
     assert hgr("packs", "diff", "2026-04-30", str(tmp_path)).exit_code == 2
+    assert hgr("packs", "diff", "2023-07-01").exit_code == 1
+
+
+def test_diff_shows_conditions_before_and_after() -> None:
+    made = hgr("packs", "diff", "2024-12-31", "2025-01-01")
+    assert (
+        "~ R-PRE-01  preservation-licence-has-not-lapsed (cn-hgr/2025-01-01) applies" in made.output
+    )
+    assert "    + applies: (“" in made.output
+    assert "    - applies: ·" in made.output or "    - applies: (“" in made.output
+
+
+def test_diff_hears_a_draft_only_if_asked_and_says_that_it_is_one() -> None:
+    same = hgr("packs", "diff", "2026-05-09", "2026-05-09")
+    drafted = hgr("packs", "diff", "2026-05-09", "2026-05-09", "--with-draft")
+    assert (same.exit_code, drafted.exit_code) == (0, 1)
+    assert "征求意见稿 · draft, not law" in drafted.output
+    assert drafted.output.count("draft, not law") == 2
+    assert "2 rules differ" in drafted.output
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("R-INF-03", "security-review-needed"),
+        ("security-review-needed", "R-INF-03"),
+        ("安全审查", "security-review-needed"),
+        ("r-inf-03 exome", "→ "),
+    ],
+)
+def test_show_finds_a_rule_by_number_id_or_word(wanted: str, said: str) -> None:
+    made = hgr("packs", "show", wanted, "--on", "2026-11-22")
+    assert made.exit_code == 0
+    assert said in made.output
+    assert "R-PIP-01" not in made.output
 
 
 @pytest.mark.parametrize("effect", ["deny", "refer", "require", "oblige", "permit"])
@@ -208,10 +244,40 @@ def test_a_new_rule_is_begun_in_its_files_and_passes_once_filled_in(tmp_path: Pa
     assert "+ R-XXX-01" in changed.output
 
 
+def test_a_new_rule_begins_an_edition(tmp_path: Path) -> None:
+    """And a list that is empty: what the file says above it stays."""
+    directory = tmp_path / "packs"
+    shutil.copytree(Path("policies/packs"), directory)
+    edition = directory / "institution/2027-01-01.yaml"
+    begin = ("packs", "new-rule", "my-rule", "--no", "R-XXX-01", "--fact", "any_foreign", "--into")
+    assert hgr(*begin, str(edition)).exit_code == 0
+    assert hgr(*begin, str(directory / "institution/2023-07-01.yaml")).exit_code == 0
+    text = (directory / "institution/2023-07-01.yaml").read_text("utf-8")
+    assert text.startswith(Path("policies/packs/institution/2023-07-01.yaml").read_text()[:-10])
+    shutil.copy(Path("policies/packs/institution/2023-07-01.yaml"), directory / "institution")
+    shutil.copy(Path("policies/packs/institution/2023-07-01.cases.yaml"), directory / "institution")
+    left = hgr("packs", "check", str(directory))
+    assert left.exit_code == 1
+    assert "institution/2027-01-01.yaml:3: title.zh" in left.output
+    for file in (edition, edition.with_suffix(".cases.yaml")):
+        text = file.read_text("utf-8").replace("‹https://…›", "https://bank.example/rules")
+        file.write_text(re.sub("‹[^›]*›", "x", text), "utf-8")
+    assert hgr("packs", "check", str(directory)).output == "0 mistakes in the packs\n"
+    assert hgr("packs", "show", "R-XXX-01", "--packs", str(directory)).exit_code == 2
+    shown = hgr("packs", "show", "R-XXX-01", "--packs", str(directory), "--on", "2027-01-01")
+    assert "institution/2027-01-01" in shown.output
+
+
+def test_a_new_rule_on_an_unknown_fact_is_told_what_is_near() -> None:
+    made = hgr("packs", "new-rule", "my-rule", "--no", "R-XXX-01", "--fact", "recipient.forein")
+    assert "no fact of the shipped vocabulary: `recipient.forein`" in made.stderr
+    assert "recipient.foreign" in made.stderr
+    assert "recipient.forein" in made.stdout
+
+
 def test_a_new_rule_goes_only_where_it_belongs(tmp_path: Path) -> None:
     begin = ("packs", "new-rule", "my-rule", "--no", "R-XXX-01", "--into")
     file = tmp_path / "2027-01-01.yaml"
-    assert hgr(*begin, str(file)).exit_code == 2
     file.write_text("rules:\n  - {id: a}\nends: [b]\n")
     refused = hgr(*begin, str(file))
     assert refused.exit_code == 2
