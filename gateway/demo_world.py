@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway.bank import SHANGHAI, Bank, bump
+from gateway.registry import openings
 from gateway.registry.papers import PaperDraft, quota_rows, row_of
 from gateway.tables import metadata
 from policies import strict
@@ -68,7 +69,8 @@ def fill(conn: Connection, bank: Bank, *, seed: int = 20260101, now: datetime) -
     """Fill a new bank within the writer's transaction; `now` is when everything was recorded.
 
     1 parties and who holds them; 2 projects and researchers; 3 collections; 4 papers and
-    determinations; 5 forms and what they mean; 6 donors, consents, holdings; 7 withdrawals.
+    determinations; 5 forms and what they mean; 6 donors, consents, holdings; 7 withdrawals; 8 the
+    counters, opened with nothing in them: a new bank has no past.
     """
     data = _world()
     parties = {"bank": bank.party_id}
@@ -82,6 +84,7 @@ def fill(conn: Connection, bank: Bank, *, seed: int = 20260101, now: datetime) -
     donors = _draw_donors(data, seed)
     _fill_donors(conn, data, donors, collections, now)
     withdrawn = _fill_withdrawals(conn, data, donors, projects, seed, now)
+    _open(conn, bank, now)
     bump(conn)
     return World(
         parties=parties,
@@ -551,3 +554,12 @@ def _fill_withdrawals(
         ],
     )
     return withdrawn
+
+
+def _open(conn: Connection, bank: Bank, now: datetime) -> None:
+    draft = openings.from_file(
+        f"format: hgr-opening-1\nbank: {bank.origin}\nthrough: {now.astimezone(SHANGHAI).date()}\n"
+        "whole: [donors, people_abroad]\nnote: 虚构库此前未提供\n".encode()
+    )
+    made = openings.propose(conn, draft, person_id=FIRST, now=now)
+    openings.confirm(conn, made.id, draft, digest=draft.sha256, person_id=SECOND, now=now)

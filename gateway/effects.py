@@ -14,11 +14,11 @@ from typing import assert_never
 
 from sqlalchemy import Connection
 
-from gateway.bank import Bank, bump
+from gateway.bank import Bank
 from gateway.deciding import Answer, Prepared, append
 from gateway.identity import tokens
 from gateway.identity.scopes import Caller
-from gateway.registry import duties, ledger, requests
+from gateway.registry import counters, duties, ledger, requests
 from gateway.registry.requests import Request
 from gateway.release import grants
 from gateway.review import cases
@@ -198,13 +198,19 @@ def make_release(
         items=picked,
         manifest=manifest,
         visa=visa,
-        group_id=prepared.gathered.group_id,
-        overseas=_goes_abroad(prepared.question.facts),
         pseudonym=bank.keys.pseudonym,
         now=now,
     )
     ledger.settle(conn, grant.id, cause_id=release_id, now=now)
-    bump(conn)  # people released so far are facts of the next decision
+    counters.add(
+        conn,
+        picked,
+        source_id=release_id,
+        recipient=prepared.gathered.recipient,
+        project_id=grant.project_id,
+        overseas=_goes_abroad(prepared.question.facts),
+        now=now,
+    )
     digest = sha256(manifest).hexdigest()
     about = {"release": release_id, "grant": grant.id, "decision": answer.decision_id}
     append(conn, bank, caller, "release.intent", about | {"manifest": digest}, outcome="authorized")

@@ -740,16 +740,46 @@ class ReleaseItem(SQLModel, table=True):
 
 
 class ReleasedDonor(SQLModel, table=True):
-    """Distinct donors already given to a control group and project, by class of data."""
+    """A donor given to a party for a project, by class and year: what the counters count.
+
+    Kept as it was, and counted for whoever controls the recipient on the day of a decision. `group_id` is
+    its control group on the day itself: what a group got stays with it when it sells the company.
+    """
 
     __tablename__: ClassVar[str] = "released_donor"
-    group_id: str = Field(primary_key=True)
-    project_id: str = Field(primary_key=True)
+    source_id: str = Field(primary_key=True)  # of the release, or of the opening that states it
+    party_id: str = Field(primary_key=True)
+    project_id: str = Field(primary_key=True, index=True)
     data_class: str = Field(primary_key=True)
     donor_id: str = Field(primary_key=True)
+    year: int = Field(primary_key=True, index=True)  # of the release, in Shanghai
+    group_id: str
     overseas: bool
-    release_id: str
-    year: int
+
+
+class Opening(SQLModel, table=True):
+    """Opening balances as one signed file: proposed by one person, counted once another confirms its digest.
+
+    `whole`: the counters it declares complete up to the end of `through` (`donors`, `people_abroad`).
+    `people_abroad`: year → [sensitive, all] of people it knows only by number. An opening that a confirmed
+    one `corrects` counts no more.
+    """
+
+    __tablename__: ClassVar[str] = "opening"
+    id: str = Field(primary_key=True)
+    sha256: str = Field(unique=True)
+    content: bytes
+    through: date
+    whole: list[str] = _json(list)
+    people_abroad: dict[str, list[int]] = _json()
+    corrects: str | None = Field(default=None, foreign_key="opening.id")
+    proposed_by: str
+    proposed_at: datetime = _instant()
+    confirmed_by: str | None = None
+    confirmed_at: datetime | None = _instant_or_none()
+    __table_args__ = (
+        CheckConstraint("confirmed_by IS NULL OR confirmed_by <> proposed_by", name="two_people"),
+    )
 
 
 class ExportRow(SQLModel, table=True):

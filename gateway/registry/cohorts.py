@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Row
 from gateway.errors import FieldError, ProblemError
 from gateway.registry import ledger
 from gateway.registry.ask import CohortAsked, ItemsAsked
+from gateway.registry.counters import Counted
 from gateway.registry.determinations import Found
 from gateway.registry.ledger import NOTHING_HELD, Own
 from gateway.registry.papers import Fit, Paper
@@ -210,14 +211,14 @@ def reduce(
     fit: Fit,
     found: Found,
     papers: tuple[Paper, ...],
-    already: frozenset[str],
+    counted: Counted,
     purpose: str,
     only: frozenset[str] | None,
 ) -> Reduced:
     """Reduce the asked-for holdings to strata as of `fit.as_of`.
 
     1 read holdings, consents, donors, withdrawals and forms; 2 number what rules can tell apart;
-    3 sort every holding into its stratum; 4 count. `already`: donors counted before.
+    3 sort every holding into its stratum; 4 count. `counted`: what was given before.
     """
     wanted = sa.select(*(_HOLDING.c[name] for name in (*HELD, *_SHELF))).where(*asked.where)
     holdings = conn.execute(wanted.order_by(_HOLDING.c.id)).all()
@@ -229,7 +230,7 @@ def reduce(
         fit=fit,
         found=found,
         papers=papers,
-        already=already,
+        counted=counted,
         purpose=purpose,
     )
     strata: dict[Key, list[Picked]] = defaultdict(list)
@@ -241,7 +242,7 @@ def reduce(
         strata[key].append(_picked(row, asked, whole=only is not None))
         if expiry is not None and expiry < expiries.get(key, date.max):
             expiries[key] = expiry
-    return _counted(strata, expiries, reader, already)
+    return _counted(strata, expiries, reader, counted.already)
 
 
 def _picked(row: Row[Any], asked: Asked, *, whole: bool) -> Picked:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,23 +22,19 @@ from sqlalchemy import Connection, Row
 
 from gateway.bank import Bank, facts_version
 from gateway.errors import FieldError, ProblemError
-from gateway.registry import cohorts, determinations, duties, ledger, papers
+from gateway.registry import cohorts, counters, determinations, duties, ledger, openings, papers
 from gateway.registry.ask import Ask, named_in, purpose_of, roles_of
 from gateway.registry.cohorts import Cohort, Reduced
+from gateway.registry.counters import Counted, Recipient
 from gateway.registry.determinations import Found
 from gateway.registry.ledger import Draw
 from gateway.registry.ownership import Ownership, ownership_of
 from gateway.registry.papers import Fit, Paper
-from gateway.registry.strata import GENOMIC
 from gateway.tables import metadata
 from policies.request import Facts, Question, Value
 
 _PROJECT = metadata.tables["project"]
 _RESEARCHER = metadata.tables["researcher"]
-_RELEASED = metadata.tables["released_donor"]
-
-#: Data of these classes are no personal information that went abroad.
-_NOT_SENSITIVE = ("aggregate",)
 
 #: Kinds of paper whose people and units have rules of their own.
 _RULED = frozenset({"cooperation", "filing"})
@@ -56,8 +53,8 @@ _NOTHING = Reduced(cohort=cohorts.NOBODY, strata=(), profiles={}, donor_groups=(
 class Gathered:
     """The question for the PDP, and what only the gateway needs to give effect to its answer.
 
-    `group_id` is the ultimate control group of the recipient, the key of `released_donor`. `papers`
-    are the ids of the papers whose facts were used, by kind; `parties` those the request is for.
+    `recipient` is whom a release counts for, `counted` what was given before. `papers` are the ids of the
+    papers whose facts were used, by kind; `parties` those the request is for.
     """
 
     question: Question
@@ -65,7 +62,8 @@ class Gathered:
     facts_version: int
     gathered_at: datetime
     draws: tuple[Draw, ...]
-    group_id: str
+    recipient: Recipient
+    counted: Counted
     papers: Mapping[str, str]
     parties: Mapping[str, str]  # role → party id
     rests_on: frozenset[tuple[str, str]]  # (kind, id) of every shared fact, read or passed over
@@ -82,10 +80,10 @@ def gather(
     only: frozenset[str] | None = None,
     held_by: str | None = None,
 ) -> Gathered:
-    """Gather the facts of one request as of a Shanghai date; about fifteen statements.
+    """Gather the facts of one request as of a Shanghai date; about sixteen statements.
 
-    1 version; 2 project, parties with all above them, users; 3 the cohort asked for; 4 papers;
-    5 what went out before; 6 strata; 7 facts and purpose. `only` narrows the cohort to these
+    1 version; 2 project, parties and past receivers with all above them, users; 3 the cohort asked for;
+    4 papers; 5 what went out before; 6 strata; 7 facts and purpose. `only` narrows the cohort to these
     holdings (those under a grant); what the grant or request `held_by` holds in the ledger is room for
     it. All in the caller's one snapshot.
 
@@ -97,7 +95,9 @@ def gather(
     found = determinations.in_force(conn, as_of)
     project = _project(conn, ask.project, requester_party_id)
     named = named_in(ask, requester_party_id)
-    ownership = _ownership(conn, bank, named, project, found, as_of)
+    opened, way = openings.opened(conn), bank.settings.counting
+    given = counters.receivers(conn, project.id, way, opened)
+    ownership = _ownership(conn, bank, named, project, found, as_of, given)
     users = _users(conn, ask, _employers(named, project, ownership, bank))
     own = ledger.own(conn, held_by, whole=only is not None)
     asked = None if ask.items is None else cohorts.resolve(conn, ask.items, bank.diseases, own)
@@ -115,8 +115,18 @@ def gather(
     if asked and any(paper.states("dataset_sha256") is not None for paper in counting):
         fit = replace(fit, datasets=cohorts.dataset_digests(conn, asked))
     chosen = {kind: papers.choose(counting, kind, fit) for kind in papers.KINDS}
-    group = ownership.group(named.get("recipient", requester_party_id))
-    already = _released(conn, group, project.id)
+    receiving = named.get("recipient", requester_party_id)
+    recipient = Recipient(party_id=receiving, group_id=ownership.group(receiving))
+    counted = counters.count(
+        conn,
+        recipient=recipient,
+        project_id=project.id,
+        given=given,
+        ownership=ownership,
+        way=way,
+        opened=opened,
+        as_of=as_of,
+    )
     reduced = _NOTHING
     if asked is not None:
         reduced = cohorts.reduce(
@@ -125,7 +135,7 @@ def gather(
             fit=fit,
             found=found,
             papers=counting,
-            already=already,
+            counted=counted,
             purpose=ask.purpose.research.value,
             only=only,
         )
@@ -135,12 +145,11 @@ def gather(
         **_project_facts(project, ownership),
         **_party_facts(ask, named, ownership),
         **_user_facts(ask, users),
-        **_sent_abroad(conn, as_of),
-        "counter.genome_people_before": len(already),
+        **counted.facts,
     }
     changed = [chosen["change_approval"], chosen["change_statement"]]
-    counted = chosen | {"cooperation": papers.raised(chosen["cooperation"], changed, as_of)}
-    for kind, paper in counted.items():
+    raised = chosen | {"cooperation": papers.raised(chosen["cooperation"], changed, as_of)}
+    for kind, paper in raised.items():
         facts |= papers.facts(paper, kind, fit)
     draws = tuple(_draws(chosen, ask, reduced, as_of))
     facts["papers.quotas"] = _quotas(draws, reduced)
@@ -165,7 +174,8 @@ def gather(
         facts_version=version,
         gathered_at=now,
         draws=draws,
-        group_id=group,
+        recipient=recipient,
+        counted=counted,
         papers={kind: paper.id for kind, paper in chosen.items() if paper is not None},
         parties=named,
         rests_on=frozenset(
@@ -210,8 +220,9 @@ def _ownership(
     project: Row[Any],
     found: Found,
     as_of: date,
+    given: frozenset[tuple[str, str]],
 ) -> Ownership:
-    wanted = {*named.values(), project.chinese_partner_id or bank.party_id}
+    wanted = {*named.values(), project.chinese_partner_id or bank.party_id, *chain(*given)}
     ownership = ownership_of(conn, wanted, found, as_of=as_of)
     pointers = {"host": "/host/operator"}
     wrong = tuple(
@@ -266,32 +277,6 @@ def _users(conn: Connection, ask: Ask, employers: set[str]) -> list[Row[Any]]:
     if strangers:
         raise ProblemError("invalid_request", strangers[0].detail, errors=strangers)
     return [known[user.researcher] for user in ask.users]
-
-
-def _released(conn: Connection, group_id: str, project_id: str) -> frozenset[str]:
-    """Donors whose exome or genome went to this control group and project before."""
-    r = _RELEASED.c
-    rows = conn.execute(
-        sa.select(r.donor_id).where(
-            r.group_id == group_id, r.project_id == project_id, r.data_class.in_(sorted(GENOMIC))
-        )
-    )
-    return frozenset(rows.scalars())
-
-
-def _sent_abroad(conn: Connection, as_of: date) -> dict[str, Value | None]:
-    """PIPL counters: people whose data went abroad since 1 January (CAC 2024 arts 7-8).
-
-    Whatever a biobank sends about a person is sensitive (PIPL art. 28: medical health), so both counts
-    are one.
-    """
-    r = _RELEASED.c
-    people = conn.execute(
-        sa.select(sa.func.count(r.donor_id.distinct())).where(
-            r.overseas.is_(True), r.year == as_of.year, r.data_class.not_in(_NOT_SENSITIVE)
-        )
-    ).scalar_one()
-    return {"pi.sensitive_people_before": people, "pi.people_before": people}
 
 
 def _said(ask: Ask, reduced: Reduced) -> dict[str, Value | None]:

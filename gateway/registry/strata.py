@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from gateway.registry import consents
+from gateway.registry.counters import GENOMIC, Counted
 from gateway.registry.determinations import Found
 from gateway.registry.papers import OWNER_CONSENT, Fit, Paper, choose
 from gateway.tables import metadata
@@ -28,8 +29,6 @@ _WITHDRAWAL = metadata.tables["withdrawal"]
 
 #: Decree 717 came into force: what was collected or worded before is legacy.
 REGULATIONS = date(2019, 7, 1)
-#: Data of these classes make clinical data in the same release HGR information (R-SCO-01).
-GENOMIC = frozenset({"genome", "exome"})
 #: What is read of a holding, in this order.
 HELD = (
     "id",
@@ -140,7 +139,7 @@ class Reader:
         fit: Fit,
         found: Found,
         papers: tuple[Paper, ...],
-        already: frozenset[str],
+        counted: Counted,
         purpose: str,
     ) -> None:
         h = _HOLDING.c
@@ -149,7 +148,9 @@ class Reader:
         self._items, self._donor_facts = _Distinct(*_ITEM), _Distinct(*_DONOR_FACTS)
         self._consent_facts = _Distinct(*_CONSENT_FACTS)
         self._fit, self._found, self._papers, self._purpose = fit, found, papers, purpose
-        self._genomic, self._already = bool(GENOMIC & kinds), already
+        self._genomic, self._linked = bool(GENOMIC & kinds), counted.linked
+        # Whether a genome of anybody else went there before is unknown until the past was stated.
+        self._unlinked = False if counted.is_open else None
         self._collections = collections
         self._bank = conn.execute(sa.select(metadata.tables["bank"].c.party_id)).scalar_one()
         self._regions = {id_: row.special_region for id_, row in collections.items()}
@@ -186,7 +187,7 @@ class Reader:
         _, donor_id, consent_id, collection_id, *rest, collected, abroad, _ = row
         consent, (chinese, person) = self._consents.get(consent_id), self._donors[donor_id]
         legacy = None if collected is None else collected < REGULATIONS
-        linked = self._genomic or donor_id in self._already
+        linked = True if self._genomic or donor_id in self._linked else self._unlinked
         memo, of_item = self._memo, (collection_id, *rest, abroad, legacy, chinese, linked)
         item = memo.get(of_item)
         if item is None:

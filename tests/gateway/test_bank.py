@@ -80,6 +80,27 @@ def test_a_bank_with_rows_in_it_is_migrated_whole(tmp_path: Path) -> None:
     database.close()
 
 
+def test_what_was_counted_before_the_recipient_was_kept_counts_for_its_group(
+    tmp_path: Path,
+) -> None:
+    database = Database(tmp_path / "old.sqlite")
+    migrate(database, to="0005")
+    old = "INSERT INTO released_donor VALUES ('pty_g', 'prj_1', :cls, :donor, 1, 'rel_1', 2025)"
+    rows = [{"cls": c, "donor": d} for c in ("genome", "clinical") for d in ("dnr_1", "dnr_2")]
+    database.write(lambda conn: conn.execute(sa.text(old), rows))
+    migrate(database)
+    with database.read() as conn:
+        kept = conn.execute(sa.text("SELECT * FROM released_donor")).mappings().all()
+    assert len(kept) == len(rows)
+    assert {(r["source_id"], r["party_id"], r["group_id"], r["year"]) for r in kept} == {
+        ("rel_1", "pty_g", "pty_g", 2025)
+    }
+    for change in ("DELETE FROM released_donor", "UPDATE released_donor SET year = 2024"):
+        with pytest.raises(sa.exc.IntegrityError, match="append-only"):
+            database.write(lambda conn, change=change: conn.execute(sa.text(change)))
+    database.close()
+
+
 def test_a_migration_over_broken_references_changes_nothing(tmp_path: Path) -> None:
     database = Database(tmp_path / "old.sqlite")
     migrate(database, to="0001")

@@ -23,7 +23,6 @@ from gateway.release.grants.standing import HOLDING, RELEASE, RELEASED, Grant, P
 
 DECISION = tables.table_of(tables.DecisionRow)
 VERSION = tables.table_of(tables.RequestVersion)
-COUNTED = tables.table_of(tables.ReleasedDonor)
 
 CHUNK = 500  # ids in one IN (…): well below the 32,766 variables SQLite takes
 
@@ -135,15 +134,12 @@ def record_release(  # noqa: PLR0913 - a row's columns, each by its name
     items: Sequence[Picked],
     manifest: bytes,
     visa: str,
-    group_id: str,
-    overseas: bool,
     pseudonym: Pseudonym,
     now: datetime,
 ) -> None:
-    """Write down what is about to go out: release, items, people counted.
+    """Write down what is about to go out: release and items.
 
-    What is counted are facts of the next decision: the caller bumps their version, and settles the grant's
-    account of quotas and tubes.
+    The caller settles the grant's account of quotas and tubes, and counts the people.
     """
     conn.execute(
         sa.insert(RELEASE).values(
@@ -173,19 +169,6 @@ def record_release(  # noqa: PLR0913 - a row's columns, each by its name
             }
             for one in items
         ],
-    )
-    held = _held(conn, [one.holding_id for one in items])
-    counted = {(_counted_as(held[one.holding_id]), one.donor_id) for one in items}
-    _count(
-        conn,
-        counted,
-        {
-            "group_id": group_id,
-            "project_id": grant.project_id,
-            "overseas": overseas,
-            "release_id": release_id,
-            "year": now.astimezone(SHANGHAI).year,
-        },
     )
 
 
@@ -225,38 +208,3 @@ def _purpose(conn: Connection, grant: Grant) -> dict[str, object]:
     ).scalar_one()
     purpose: dict[str, object] = json.loads(body)["purpose"]
     return purpose
-
-
-def _counted_as(held: sa.Row[Any]) -> str:
-    return str(held.data_class or held.item_class or "unknown")
-
-
-def _count(conn: Connection, people: set[tuple[str, str]], row: dict[str, Any]) -> None:
-    """Each person once per control group, project and class, with the last year they went out."""
-    key = [COUNTED.c.group_id == row["group_id"], COUNTED.c.project_id == row["project_id"]]
-    there = {
-        (one.data_class, one.donor_id): one for one in conn.execute(sa.select(COUNTED).where(*key))
-    }
-    new = [
-        {**row, "data_class": data_class, "donor_id": donor_id}
-        for data_class, donor_id in sorted(people - there.keys())
-    ]
-    if new:
-        conn.execute(sa.insert(COUNTED), new)
-    stale = [
-        {"in_class": data_class, "donor": donor_id}
-        for data_class, donor_id in sorted(people & there.keys())
-        if there[data_class, donor_id].year < row["year"]
-        or (row["overseas"] and not there[data_class, donor_id].overseas)
-    ]
-    if stale:
-        conn.execute(
-            sa.update(COUNTED)
-            .where(
-                *key,
-                COUNTED.c.data_class == sa.bindparam("in_class"),
-                COUNTED.c.donor_id == sa.bindparam("donor"),
-            )
-            .values(year=row["year"], overseas=sa.or_(COUNTED.c.overseas, row["overseas"])),
-            stale,
-        )

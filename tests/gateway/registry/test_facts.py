@@ -17,6 +17,7 @@ from gateway.demo_world import World
 from gateway.errors import ProblemError
 from gateway.registry import consents, determinations, duties, facts, papers
 from gateway.registry.ask import Ask, pointer_of
+from gateway.registry.counters import Recipient
 from gateway.registry.facts import Gathered
 from gateway.tables import metadata
 from policies import pdp
@@ -569,8 +570,8 @@ def test_what_went_out_before_is_counted_once_per_person(bank: Bank) -> None:
         before = gather(conn, bank, of=FOREIGN, party=UNIVERSITY)
         donors = sorted({item.donor_id for item in before.cohort.select(before.cohort.strata)})[:3]
         rows = [
-            {"group_id": before.group_id, "project_id": "prj_sino_foreign", "data_class": kind,
-             "donor_id": donor, "overseas": True, "release_id": "rel_1", "year": year}
+            {"source_id": "rel_1", "party_id": UNIVERSITY, "group_id": before.recipient.group_id, "project_id": "prj_sino_foreign", "data_class": kind,
+             "donor_id": donor, "overseas": True, "year": year}
             for donor in donors
             for kind, year in (("genome", 2026), ("exome", 2025), ("clinical", 2026))
         ]  # fmt: skip
@@ -600,8 +601,8 @@ def test_clinical_data_are_linked_to_genomes_that_went_to_the_project_before(ban
         alone = linked(conn)
         conn.execute(
             sa.insert(metadata.tables["released_donor"]),
-            {"group_id": before.group_id, "project_id": "prj_sino_foreign", "data_class": "genome",
-             "donor_id": donor, "overseas": True, "release_id": "rel_1", "year": 2026},
+            {"source_id": "rel_1", "party_id": UNIVERSITY, "group_id": before.recipient.group_id, "project_id": "prj_sino_foreign", "data_class": "genome",
+             "donor_id": donor, "overseas": True, "year": 2026},
         )  # fmt: skip
         return alone, linked(conn)
 
@@ -667,7 +668,7 @@ def test_what_a_request_does_not_say_is_unknown(bank: Bank) -> None:
     assert not {"sponsor.present", "host.present", "users.nationalities", "pi.form"} & said.keys()
     assert gathered.question.strata == ()
     assert gathered.question.purpose.not_for_profit is None
-    assert gathered.group_id == HOSPITAL
+    assert gathered.recipient == Recipient(party_id=HOSPITAL, group_id=HOSPITAL)
 
 
 def test_for_profit_receivers_are_seen(bank: Bank) -> None:

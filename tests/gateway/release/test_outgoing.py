@@ -7,16 +7,15 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway import keys, tables
+from gateway import keys
 from gateway.errors import ProblemError
 from gateway.release import grants, handover
 from gateway.release.grants import Grant, Item, Touch
 from gateway.release.handover import HandOver, ReleaseState, Way
 from tests.gateway.release.test_grants import UNTIL, granted
-from tests.gateway.stage import NOW, Stage, later, table_of
+from tests.gateway.stage import NOW, Stage, later
 
 TUBE = Item(holding_id="hld_1t", donor_id="dnr_1", units=2)
 DATA = Item(holding_id="hld_1d", donor_id="dnr_1", units=1)
@@ -40,7 +39,6 @@ def release(
     *items: Item,
     release_id: str = "rel_1",
     now: datetime = NOW,
-    overseas: bool = False,
 ) -> bytes:
     def unit(conn: Connection) -> bytes:
         manifest = grants.manifest(
@@ -62,8 +60,6 @@ def release(
             items=items,
             manifest=manifest,
             visa="a.b.c",
-            group_id="pty_group",
-            overseas=overseas,
             pseudonym=bank_keys.pseudonym,
             now=now,
         )
@@ -133,23 +129,6 @@ def test_tubes_go_out_once_and_data_again(stage: Stage, bank_keys: keys.Keys) ->
     stage.do(lambda conn: grants.shrink(conn, grant.id, {"hld_1d"}, reason="x", now=NOW))
     with stage.read() as conn, pytest.raises(ProblemError, match="not_releasable"):
         grants.live_holdings(conn, grant.id)
-
-
-def test_each_person_counts_once_and_in_the_last_year(stage: Stage, bank_keys: keys.Keys) -> None:
-    grant = granted(stage, items=[TUBE, DATA, OTHER])
-    release(stage, bank_keys, grant, DATA)
-    release(stage, bank_keys, grant, DATA, OTHER, release_id="rel_2", overseas=True)
-    # 16:00 UTC on New Year's Eve is next year in Shanghai
-    eve = datetime(2026, 12, 31, 16, 0, tzinfo=UTC)
-    release(stage, bank_keys, grant, OTHER, release_id="rel_3", now=eve)
-    counted = table_of(tables.ReleasedDonor)
-    with stage.read() as conn:
-        rows = conn.execute(sa.select(counted).order_by(counted.c.donor_id)).all()
-    assert [(r.group_id, r.project_id, r.data_class, r.donor_id) for r in rows] == [
-        ("pty_group", "prj_1", "exome", "dnr_1"),
-        ("pty_group", "prj_1", "exome", "dnr_2"),
-    ]
-    assert [(r.year, r.overseas) for r in rows] == [(2026, True), (2027, True)]
 
 
 def test_handed_over_and_received(stage: Stage, bank_keys: keys.Keys) -> None:
