@@ -32,15 +32,16 @@ from gateway import pep, settings, standing
 from gateway.app import create_app
 from gateway.bank import Bank
 from gateway.cli_law import decide, packs_app, tell_differing
+from gateway.cli_ledger import ledger_app, tell_unknown
 from gateway.database import Database
 from gateway.errors import SettingsError
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Role
-from gateway.registry import calendar, duties, generations, ledger
+from gateway.registry import calendar, duties, generations, openings
 from gateway.registry.generations import Generation
 from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
-from gateway.terminal import OPERATOR, err, explained, fail, opened, out, recorded
+from gateway.terminal import OPERATOR, explained, fail, opened, out, recorded
 from policies import duos
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -50,6 +51,7 @@ audit_app = typer.Typer(
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(packs_app, name="packs")
+app.add_typer(ledger_app, name="ledger")
 app.add_typer(audit_app, name="audit")
 duos_app = typer.Typer(no_args_is_help=True, help="Matching as DUOS does it, for comparison.")
 app.add_typer(duos_app, name="duos")
@@ -132,6 +134,7 @@ def serve() -> None:
         out.print(f"{bank.origin} · {chosen.issuer}", highlight=False)
         with bank.database.read() as conn:
             tell_differing(generations.differing(conn))
+            tell_unknown(openings.unknown(conn))
         # The server gives a signal back once it has shut down: by then it must not kill us, for the
         # database is still to be closed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -201,10 +204,11 @@ def doctor(
             log.check(conn, bank.origin)
             size = log.head(conn, bank.origin).size
             roles = list(conn.execute(people.active_roles()).scalars())
-            differing = generations.differing(conn)
+            differing, missing = generations.differing(conn), openings.unknown(conn)
         out.print("[green]✓[/green] 设置、密钥、结构、规则包 · settings, keys, schema, packs")
         out.print(f"[green]✓[/green] 日志完整 · the log is whole: {size} entries")
         tell_differing(differing)
+        tell_unknown(missing)
         staffed = {role: sum(role.value in each for each in roles) for role in Role}
         wanted = {Role.OFFICER: 2, Role.ADMINISTRATOR: 1, Role.AUDITOR: 0, Role.REGULATOR: 0}
         short = {role: n for role, n in wanted.items() if staffed[role] < n}
@@ -376,36 +380,6 @@ def calendar_import(file: Annotated[Path, typer.Argument(help="CSV: day,working,
         digest = sha256(content).hexdigest()
         year = recorded(bank, "calendar.imported", part, lambda _: {"sha256": digest})
     out.print(f"[green]✓[/green] {year}")
-
-
-ledger_app = typer.Typer(no_args_is_help=True, help="Quotas and tubes in double entry.")
-app.add_typer(ledger_app, name="ledger")
-
-
-@ledger_app.command("check")
-def ledger_check() -> None:
-    """Compare balances, postings, grants, releases and holdings; exits 1 and says where they differ."""
-    with opened() as bank, bank.database.read() as conn, err.status("…") as status:
-        found = ledger.differences(conn, status.update)
-    for one in found:
-        out.print(
-            f"[red]✗[/red] {one.kind} {one.id}: {one.what}: 账载 · booked {one.booked}, "
-            f"实际 · found {one.found}",
-            soft_wrap=True,
-        )
-    mark = "[red]✗[/red]" if found else "[green]✓[/green]"
-    out.print(f"{mark} {len(found)} 处不符 · differences")
-    raise typer.Exit(1 if found else 0)
-
-
-@ledger_app.command("settle")
-def ledger_settle() -> None:
-    """End grants whose last day has passed; book what went out and free what no longer can."""
-    with opened() as bank:
-        ended = asyncio.run(pep.end_expired(bank))
-        part = partial(ledger.settle_all, now=bank.now())
-        moved = recorded(bank, "ledger.settled", part, lambda many: {"movements": str(many)})
-    out.print(f"[green]✓[/green] {ended} 项授权到期 · grants ended, {moved} 笔 · movements")
 
 
 # --- regulator ------------------------------------------------------------------------------------

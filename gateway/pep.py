@@ -33,9 +33,10 @@ from gateway.deciding import (
 from gateway.effects import Released
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
-from gateway.registry import consents, duties, generations, ledger, requests
+from gateway.registry import consents, duties, generations, ledger, openings, requests
 from gateway.registry.ask import Ask
 from gateway.registry.generations import Generation
+from gateway.registry.openings import Opening
 from gateway.registry.requests import Request
 from gateway.release import grants
 from gateway.replies import Rendered, Reply, commit, replayed
@@ -430,6 +431,41 @@ async def activate_law(bank: Bank, caller: Caller, generation_id: str, *, reply:
         found = standing.Reach(grants=standing.active(conn, sa.true()))
         reached = standing.reach(conn, bank, caller, found, {"generation": made.id})
         return Activated(generation=made, leaf_index=entry.index, reach=reached)
+
+    return await commit(bank, reply, act)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpeningConfirmed:
+    """Opening balances that count from here on, and the live grants that were decided again by them."""
+
+    opening: Opening
+    leaf_index: int
+    reach: standing.Reach
+
+
+async def confirm_opening(
+    bank: Bank,
+    caller: Caller,
+    opening_id: str,
+    draft: openings.Draft,
+    *,
+    digest: str,
+    reply: Reply,
+) -> Rendered:
+    """A second person lets opening balances count; `render` gets `OpeningConfirmed`.
+
+    Every live grant is decided again with them in the same transaction: what no longer stands is suspended.
+    """
+
+    def act(conn: Connection) -> OpeningConfirmed:
+        made = openings.confirm(
+            conn, opening_id, draft, digest=digest, person_id=caller.id, now=bank.now()
+        )
+        entry = append(conn, bank, caller, "opening.confirmed", openings.named(made))
+        found = standing.Reach(grants=standing.active(conn, sa.true()))
+        reached = standing.reach(conn, bank, caller, found, {"opening": made.id})
+        return OpeningConfirmed(opening=made, leaf_index=entry.index, reach=reached)
 
     return await commit(bank, reply, act)
 

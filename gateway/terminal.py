@@ -72,8 +72,8 @@ def opened() -> Iterator[Bank]:
 
 
 @contextmanager
-def signed_in(bank: Bank, login: str) -> Iterator[Caller]:
-    """Somebody who may see to the law, by password and code, for as long as the command runs."""
+def signed_in(bank: Bank, login: str, scope: Scope = Scope.ADMIN_LAW) -> Iterator[Caller]:
+    """Somebody who may do this, by password and code, for as long as the command runs."""
     password = typer.prompt("密码 · password", hide_input=True, err=True)
     code = typer.prompt("验证码 · code", hide_input=True, err=True)
     with bank.database.read() as conn:
@@ -84,8 +84,8 @@ def signed_in(bank: Bank, login: str) -> Iterator[Caller]:
     try:
         with bank.database.read() as conn:
             caller, _ = people.authenticate_session(conn, bank, outcome.token)
-        if Scope.ADMIN_LAW not in caller.scopes:
-            raise ProblemError("scope_missing", f"`{login}` may not see to the law")
+        if scope not in caller.scopes:
+            raise ProblemError("scope_missing", f"`{login}` lacks `{scope}`")
         yield caller
     finally:
         ended = partial(people.sign_out, session_id=outcome.session_id, now=bank.now())

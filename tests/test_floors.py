@@ -45,6 +45,7 @@ FLOORS = {
     "gateway.app": 5,
     "gateway.cli": 5,
     "gateway.cli_law": 5,
+    "gateway.cli_ledger": 5,
     "gateway.terminal": 5,
     "gateway.demo": 5,
     "gateway.demo_world": 5,

@@ -114,6 +114,12 @@ PACKS: Final[dict[str, Any]] = {
     "reason": "改写核对记录的说明文字,规则本身不变,请第二人启用。",
 }
 
+#: The example bank has opened its counters; so this file declares none, and states nothing.
+OPENING: Final[dict[str, Any]] = {
+    "content": "format: hgr-opening-1\nbank: bank.example/hgr\nthrough: 2026-11-22\nwhole: []\nnote: 既往提供(虚构)\n",
+}
+CONFIRMATION: Final[dict[str, Any]] = {"sha256": "{opening_digest}"}
+
 PROJECT: Final[dict[str, Any]] = {
     "party": "pty_shanghai_hospital",
     "title": "淋巴瘤血浆标志物研究(虚构)",

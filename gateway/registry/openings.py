@@ -12,7 +12,7 @@ again but one that says which it corrects, whole, and the corrected file stays.
       - {recipient: pty_x, project: prj_y, class: genome, overseas: true, year: 2025, codes: [D1, D2]}
     people_abroad:                # people known by number only, in all that year
       - {year: 2026, sensitive: 120, all: 150}
-    draws:                        # on papers' quotas
+    draws:                        # on papers' quotas, before; it cannot be corrected by another file
       - {paper: ppr_z, measure: units, amount: 40}
 """
 
@@ -30,7 +30,7 @@ from sqlalchemy import Connection
 
 from gateway.bank import SHANGHAI, bump
 from gateway.errors import FieldError, ProblemError
-from gateway.registry import determinations
+from gateway.registry import determinations, ledger
 from gateway.registry.ownership import ownership_of
 from gateway.tables import metadata, new_id
 from policies import strict
@@ -41,7 +41,6 @@ _RELEASED = metadata.tables["released_donor"]
 _DONOR = metadata.tables["donor"]
 _BANK = metadata.tables["bank"]
 _QUOTA = metadata.tables["quota"]
-_PAPER = metadata.tables["paper"]
 
 #: The counters a file can declare whole.
 DONORS, ABROAD = "donors", "people_abroad"
@@ -173,6 +172,12 @@ def opened(conn: Connection) -> Opened:
     )
 
 
+def unknown(conn: Connection) -> tuple[str, ...]:
+    """The counters that nobody declared whole yet."""
+    whole = opened(conn).whole
+    return tuple(name for name in (DONORS, ABROAD) if name not in whole)
+
+
 def from_file(content: bytes) -> Draft:
     """Read a file and hold it to its shape: no bank is needed, and none is asked.
 
@@ -257,6 +262,10 @@ def confirm(
     ]
     if rows:
         conn.execute(sa.insert(_RELEASED), rows)
+    quotas = _quotas(conn, draft.lines("draws"))
+    for line in draft.lines("draws"):
+        quota = quotas[line["paper"], line["measure"]]
+        ledger.open_quota(conn, quota.id, line["amount"], cause_id=opening_id, now=now)
     conn.execute(
         sa.update(_OPENING)
         .where(_OPENING.c.id == opening_id)
@@ -340,6 +349,9 @@ def changes(conn: Connection, draft: Draft) -> tuple[Change, ...]:
                 after = was - instead + line[kind]
                 year = (str(line["year"]), kind)
                 yield Change(counter=ABROAD, of=year, before=was, after=after)
+        for line in draft.lines("draws"):
+            quota = (line["paper"], line["measure"])
+            yield Change(counter="draws", of=quota, before=None, after=line["amount"])
 
     return tuple(found())
 
@@ -441,10 +453,24 @@ def _wrong_draws(conn: Connection, draft: Draft) -> Iterator[Wrong]:
         en, zh = f"`{paper}` {measure} stands there twice", f"`{paper}` {measure} 重复"
         yield ("draws", n), "repeated_line", en, zh
     papers = _known(conn, "paper", {line["paper"] for line in lines})
+    quotas = _quotas(conn, lines)
     for n, line in enumerate(lines):
+        quota = quotas.get((line["paper"], line["measure"]))
         if line["paper"] not in papers:
             en, zh = f"there is no paper `{line['paper']}`", f"没有文件 `{line['paper']}`"
             yield ("draws", n, "paper"), "unknown_paper", en, zh
+        elif quota is None:
+            en, zh = (
+                f"it has no quota of `{line['measure']}`",
+                f"该文件没有 `{line['measure']}` 数量",
+            )
+            yield ("draws", n, "measure"), "unknown_quota", en, zh
+        elif quota.opened:
+            en, zh = "what was drawn on it before is known already", "此前用量已建账"
+            yield ("draws", n), "already_open", en, zh
+        elif line["amount"] > (free := quota.total - quota.reserved - quota.released):
+            en, zh = f"is more than the {free} that it has", f"多于尚有的 {free}"
+            yield ("draws", n, "amount"), "overdrawn", en, zh
 
 
 def _twice(said: Iterable[Any]) -> Iterator[tuple[int, Any]]:
@@ -513,6 +539,17 @@ def _stated(conn: Connection, opening_id: str | None, year: int) -> tuple[int, i
     ).scalar_one_or_none()
     sensitive, everybody = (said or {}).get(str(year), (0, 0))
     return sensitive, everybody
+
+
+def _quotas(
+    conn: Connection, lines: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, str], sa.Row[Any]]:
+    """The quotas of the papers named, by paper and measure."""
+    papers = {line["paper"] for line in lines}
+    rows = _in_chunks(
+        papers, lambda part: conn.execute(sa.select(_QUOTA).where(_QUOTA.c.paper_id.in_(part)))
+    )
+    return {(row.paper_id, row.measure): row for row in rows}
 
 
 def _groups(conn: Connection, draft: Draft) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +16,13 @@ from typer.testing import CliRunner, Result
 
 from audit import log
 from gateway import cli
-from gateway.bank import open_bank
+from gateway.bank import SHANGHAI, open_bank
 from gateway.demo_world import World
 from gateway.identity import people
 from gateway.identity.scopes import Role
 from gateway.registry import generations
 from gateway.tables import metadata
-from tests.gateway.conftest import SettableClock, settings_in
+from tests.gateway.conftest import ORIGIN, SettableClock, settings_in
 from tests.gateway.registry.test_generations import REFUSES
 from tests.gateway.test_acts import AGGREGATE, create
 
@@ -217,6 +219,51 @@ def test_packs_are_proposed_by_one_person_and_activated_by_another(
         "a code is good once"
     )
     assert kinds(filled)[-2:] == ["law.proposed", "law.activated"]
+
+
+def test_a_new_bank_knows_nothing_of_its_past_until_two_officers_state_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    hgr(*INIT)
+    assert "hgr ledger open" in hgr("doctor").stdout
+    assert hgr("ledger", "openings").exit_code == 1
+    li, ada = (enrolled(folder, f"{name}.past", Role.OFFICER) for name in ("li", "ada"))
+    eve = enrolled(folder, "eve.past", Role.AUDITOR)
+    file = tmp_path / "past.yaml"
+    today = datetime.now(UTC).astimezone(SHANGHAI).date()
+    file.write_text(
+        f"format: hgr-opening-1\nbank: {ORIGIN}\nthrough: {today}\nwhole: [donors, people_abroad]\n"
+        f"people_abroad:\n  - {{year: {today.year}, sensitive: 3, all: 4}}\n"
+    )
+    made = as_person(code_of(li), "ledger", "open", str(file), "--login", "li.past")
+    assert made.exit_code == 0, made.output
+    digest = made.stdout.split()[-1]
+    opening = made.stdout.split("confirms: ")[1].split()[0]
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"people_abroad {today.year} all: 0 → 4" in made.stdout
+    assert hgr("ledger", "openings", "--show", opening).stdout == file.read_text()
+    confirm = ["ledger", "confirm", opening, digest, "--login"]
+    assert "scope_missing" in as_person(code_of(eve), *confirm, "eve.past").stderr
+    other = ["ledger", "confirm", opening, "0" * 64, "--login", "ada.past"]
+    code = code_of(ada)
+    assert "/sha256" in as_person(code, *other).stderr
+    assert "hgr ledger open" in hgr("doctor").stdout
+    sam = enrolled(folder, "sam.past", Role.OFFICER)
+    done = as_person(code_of(sam), *confirm, "sam.past")
+    assert done.exit_code == 0, done.output
+    listed = hgr("ledger", "openings")
+    assert (listed.exit_code, opening in listed.stdout) == (0, True)
+    assert "hgr ledger open" not in hgr("doctor").stdout
+    assert kinds(folder)[-2:] == ["opening.proposed", "opening.confirmed"]
+
+
+def test_a_file_of_mistakes_is_refused_before_anybody_signs_in(tmp_path: Path) -> None:
+    file = tmp_path / "past.yaml"
+    file.write_text("format: hgr-opening-1\nwhole: [donors]\nthrough: today\n")
+    refused = hgr("ledger", "open", str(file), "--login", "li")
+    assert refused.exit_code == 2
+    assert "/content/through: line 3, through: must be of type date" in refused.stderr
+    assert "[missing_key]" in refused.stderr
 
 
 def test_bad_packs_are_refused_before_anybody_signs_in(filled: Path, proposed: Path) -> None:

@@ -474,3 +474,61 @@ class Registered(Shape):
     """The id of what was registered."""
 
     id: str
+
+
+class AskedOpening(Asked):
+    """Opening balances, as the text of one file (`hgr-opening-1`); its digest is that of the text in UTF-8."""
+
+    content: Annotated[str, Field(min_length=1, max_length=512 * 1024)]
+
+
+class AskedConfirmation(Asked):
+    """The digest of the file that was read and is confirmed."""
+
+    sha256: Sha256
+
+
+class OpeningChange(Shape):
+    """What one counter comes to: `whole` declares it complete, the others count people, before and after."""
+
+    counter: str = Field(examples=["donors", "people_abroad", "whole"])
+    of: list[str] = Field(examples=[["pty_foreign_university", "prj_sino_foreign", "genome"]])
+    before: int | None
+    after: int | None
+
+
+class OpeningLineOut(Shape):
+    """One opening: who proposed and who confirmed it; it counts once `confirmed_at` is there."""
+
+    id: str
+    sha256: str
+    through: date
+    whole: list[str]
+    corrects: str | None
+    corrected_by: str | None
+    proposed_by: str
+    proposed_at: Instant
+    confirmed_by: str | None
+    confirmed_at: Instant | None
+
+
+class OpeningOut(OpeningLineOut):
+    """One opening with its file; until it counts, with what confirming it would change."""
+
+    object: Literal["opening"] = "opening"
+    content: str
+    changes: list[OpeningChange]
+
+
+class OpeningsOut(Shape):
+    """All openings, oldest first."""
+
+    data: list[OpeningLineOut]
+
+
+class OpeningConfirmedOut(OpeningLineOut):
+    """An opening that counts from here on, and the live grants decided again with it."""
+
+    object: Literal["opening_confirmation"] = "opening_confirmation"
+    leaf_index: int
+    reach: ReachOut

@@ -195,6 +195,9 @@ def _story(door: Door, bank: Bank, cast: Cast) -> None:
     packs = {**examples.PACKS, "files": {"checked.yaml": "# 另一说明\nchecked: []\n"}}
     proposed = door.post("/v1/law/generations", json=packs, as_=cast.sessions["admin.one"])
     made["proposed_generation"] = good(proposed, 201)["id"]
+    past = {"content": f"{examples.OPENING['content']}# 另一份\n"}
+    opening = good(door.post("/v1/openings", json=past, as_=cast.second), 201)
+    made["proposed_opening"], made["opening_digest"] = opening["id"], opening["sha256"]
     made["duty"] = good(door.get("/v1/duties", as_=cast.officer))["data"][0]["id"]
     export = door.post("/v1/audit/exports", as_=cast.sessions["regulator.one"])
     made["export"] = good(export, 201)["id"]

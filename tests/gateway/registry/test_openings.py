@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 
 from gateway.bank import Bank, facts_version
 from gateway.errors import ProblemError
-from gateway.registry import openings
+from gateway.registry import ledger, openings, papers
 from gateway.registry.openings import Change, Draft, Opening
 from gateway.settings import Counting
 from gateway.tables import metadata
@@ -28,6 +29,7 @@ from tests.gateway.registry.test_counters import (
     hold,
     people,
 )
+from tests.gateway.registry.test_papers import DRAFT, put
 
 FIRST, SECOND = "psn_first", "psn_second"
 COUNTERS = ("counter.genome_people_before", "pi.sensitive_people_before", "pi.people_before")
@@ -333,6 +335,33 @@ def test_what_it_would_change_is_told_before_it_does(new: Bank) -> None:
     ]
 
 
+# ---- draws on papers -----------------------------------------------------------------------------
+
+
+def test_a_quota_is_opened_by_the_file_and_once(new: Bank) -> None:
+    undrawn = replace(DRAFT, quotas={"units": 50, "people": 9}, drawn={"people": 0})
+    paper = new.database.write(lambda conn: put(conn, undrawn)).id
+
+    def text(measure: str, amount: int) -> str:
+        head = HEAD + "whole: []\n"
+        return f"{head}draws:\n  - {{paper: {paper}, measure: {measure}, amount: {amount}}}\n"
+
+    assert codes(refused(new, text("units", 51))) == ["overdrawn"]
+    assert codes(refused(new, text("people", 1))) == ["already_open"]
+    told = new.database.write(lambda conn: openings.changes(conn, draft(text("units", 40))))
+    assert told == (Change(counter="draws", of=(paper, "units"), before=None, after=40),)
+    new.database.write(lambda conn: confirmed(conn, text("units", 40)))
+    with new.database.read() as conn:
+        quotas = {one.measure: one for one in papers.read(conn, paper).quotas}
+        assert not [*ledger.differences(conn)]
+    assert (quotas["units"].opened, quotas["units"].released, quotas["units"].reserved) == (
+        True,
+        40,
+        0,
+    )
+    assert codes(refused(new, text("units", 40) + "note: x\n")) == ["already_open"]
+
+
 # ---- files that cannot be ------------------------------------------------------------------------
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
@@ -359,7 +388,8 @@ BAD = [
     ("a year twice", f"{WHOLE}  - {{year: 2026, sensitive: 1, all: 1}}\n", ["repeated_line"], 10),
     ("no donor in a line", WHOLE.replace("[HG00403, HG00404]", "[]"), ["empty"], 6),
     ("no such paper", f"{NONE}draws:\n  - {{paper: ppr_none, measure: units, amount: 1}}\n", ["unknown_paper"], 6),
-    ("a draw twice", f"{NONE}draws:\n" + "  - {paper: ppr_preservation, measure: units, amount: 1}\n" * 2, ["repeated_line"], 7),
+    ("a draw twice", f"{NONE}draws:\n" + "  - {paper: ppr_none, measure: units, amount: 1}\n" * 2, ["repeated_line", "unknown_paper", "unknown_paper"], 7),
+    ("no such quota", f"{NONE}draws:\n  - {{paper: ppr_preservation, measure: units, amount: 1}}\n", ["unknown_quota"], 6),
 ]  # fmt: skip
 
 
