@@ -207,6 +207,8 @@ def doctor(
             differing, missing = generations.differing(conn), openings.unknown(conn)
         out.print("[green]✓[/green] 设置、密钥、结构、规则包 · settings, keys, schema, packs")
         out.print(f"[green]✓[/green] 日志完整 · the log is whole: {size} entries")
+        way = bank.settings.counting
+        out.print(f"[green]✓[/green] 五百例计数 · the 500 are counted per {way} (HGR_COUNTING)")
         tell_differing(differing)
         tell_unknown(missing)
         staffed = {role: sum(role.value in each for each in roles) for role in Role}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from gateway import deciding, pep
-from gateway.api import answers, examples, reads
+from gateway.api import answers, examples, headroom, reads
 from gateway.api.bodies import (
     ACCEPTS_JSON,
     After,
@@ -173,8 +173,8 @@ def list_cases(
 
 @operation(
     summary="One case",
-    purpose="Its history, the decision in force with exact figures, what can be done now, and which "
-    "findings need a reason each.",
+    purpose="Its history, the decision in force with exact figures, what can be done now, which findings "
+    "need a reason each, and what counters and quotas come to with it, as of today.",
     answers={200: Answer(model=CaseOut, says="The case", headers={"ETag": "its revision"})},
     errors=("not_found",),
     fill={"case_id": "{case}"},
@@ -184,7 +184,8 @@ def read_case(bank: OpenBank, caller: Reading, case_id: str) -> Response:
     """The case with its ETag."""
     with bank.database.read() as conn:
         row = cases.get_case(conn, case_id)
-        ask = requests.get(conn, row.request_id, party_id=None).ask
+        asked = requests.get(conn, row.request_id, party_id=None)
+        ask, room = asked.ask, headroom.of_request(conn, bank, asked)
         datasets = facts.asked_datasets(conn, bank, ask)
     made = deciding.read_decision(bank, row.decision_id, party_id=None)
     shape = CaseOut(
@@ -214,6 +215,7 @@ def read_case(bank: OpenBank, caller: Reading, case_id: str) -> Response:
             )
             for one in row.events
         ],
+        headroom=room,
         evaluation=answers.decision(bank, caller, made),
     )
     return answered(shape, headers=etag(row.revision))

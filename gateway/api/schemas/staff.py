@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
 from audit.merkle import leaf_hash
-from gateway.api.schemas.parts import Asked, Id, Instant, Reason, Sha256, Shape
+from gateway.api.schemas.parts import Asked, Id, Instant, Reason, Sha256, Shape, Words
 from gateway.api.schemas.registry import ReachOut
 from gateway.api.schemas.researcher import DecisionOut
 from gateway.review.workflow import Command, Recommendation
@@ -169,6 +170,51 @@ class EventOut(Shape):
     at: Instant
 
 
+class BoundOut(Shape):
+    """A rule that speaks from so many people on; `left` before it does, below nought where it does."""
+
+    no: str
+    rule: str
+    least: int
+    left: int | None
+
+
+class CounterOut(Shape):
+    """One counter before and with this request; null is unknown. `group` and `project`: over what it counts."""
+
+    counter: str = Field(examples=["selection.genome_people_total"])
+    says: Words
+    way: str | None = Field(examples=["recipient-project"])
+    group: str | None
+    project: str | None
+    year: int | None
+    before: int | None
+    before_by_class: dict[str, int] | None = Field(examples=[{"exome": 3, "genome": 12}])
+    after: int | None
+    bounds: list[BoundOut]
+
+
+class QuotaLeftOut(Shape):
+    """One quota of a paper that this request uses; `left` null while what was drawn before is unknown."""
+
+    paper: str
+    kind: str
+    measure: str
+    total: int
+    reserved: int
+    consumed: int
+    left: int | None
+
+
+class HeadroomOut(Shape):
+    """What counters and quotas come to with this request, as of today. Never for an applicant."""
+
+    as_of: date
+    counters: list[CounterOut]
+    quotas: list[QuotaLeftOut]
+    text: Words
+
+
 class CaseOut(CaseLineOut):
     """One case: its history, what can be done now, what must be disposed of, the decision."""
 
@@ -181,6 +227,9 @@ class CaseOut(CaseLineOut):
         description="digests of the data sets asked for, as a report or backup receipt must name them"
     )
     events: list[EventOut]
+    headroom: HeadroomOut | None = Field(
+        description="null where what the request names does not fit together any more"
+    )
     evaluation: DecisionOut
 
 
