@@ -11,7 +11,16 @@ from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, MetaData, Table, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Index,
+    MetaData,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -749,12 +758,24 @@ class ReleasedDonor(SQLModel, table=True):
     __tablename__: ClassVar[str] = "released_donor"
     source_id: str = Field(primary_key=True)  # of the release, or of the opening that states it
     party_id: str = Field(primary_key=True)
-    project_id: str = Field(primary_key=True, index=True)
+    project_id: str = Field(primary_key=True)
     data_class: str = Field(primary_key=True)
     donor_id: str = Field(primary_key=True)
-    year: int = Field(primary_key=True, index=True)  # of the release, in Shanghai
+    year: int = Field(primary_key=True)  # of the release, in Shanghai
     group_id: str
     overseas: bool
+    __table_args__ = (  # every decision counts: these hold all it reads, donors in order
+        Index(
+            "ix_released_donor_project",
+            "project_id",
+            "donor_id",
+            "data_class",
+            "party_id",
+            "group_id",
+            "source_id",
+        ),
+        Index("ix_released_donor_year", "year", "overseas", "donor_id", "data_class", "source_id"),
+    )
 
 
 class Opening(SQLModel, table=True):

@@ -14,7 +14,7 @@ from gateway.api.schemas.parts import Words
 from gateway.api.schemas.staff import BoundOut, CounterOut, HeadroomOut, QuotaLeftOut
 from gateway.bank import Bank
 from gateway.errors import ProblemError
-from gateway.registry import papers
+from gateway.registry import counters, papers
 from gateway.registry.facts import Gathered
 from gateway.registry.requests import Request
 from gateway.settings import Counting
@@ -48,23 +48,25 @@ def of_request(conn: Connection, bank: Bank, request: Request) -> HeadroomOut | 
         return None
     gathered = prepared.gathered
     _, law = bank.laws.in_force(conn)
-    counters = [
-        _counter(bank, gathered, request.project_id, room)
+    told = [
+        _counter(conn, bank, gathered, request.project_id, room)
         for room in headroom.rooms(prepared.question, law)
     ]
     quotas = list(_quotas(conn, gathered))
     return HeadroomOut(
         as_of=prepared.question.as_of,
-        counters=counters,
+        counters=told,
         quotas=quotas,
         text=Words(
-            zh="".join(f"{line}\n" for line in _zh(counters, quotas)),
-            en="".join(f"{line}\n" for line in _en(counters, quotas)),
+            zh="".join(f"{line}\n" for line in _zh(told, quotas)),
+            en="".join(f"{line}\n" for line in _en(told, quotas)),
         ),
     )
 
 
-def _counter(bank: Bank, gathered: Gathered, project_id: str, room: Room) -> CounterOut:
+def _counter(
+    conn: Connection, bank: Bank, gathered: Gathered, project_id: str, room: Room
+) -> CounterOut:
     fact = bank.law.vocabulary.facts[room.fact]
     genomes, way = room.fact == _GENOMES, gathered.counted.way
     by_group = genomes and way in {Counting.RECIPIENT_PROJECT, Counting.RECIPIENT}
@@ -77,7 +79,7 @@ def _counter(bank: Bank, gathered: Gathered, project_id: str, room: Room) -> Cou
         project=project_id if by_project else None,
         year=None if genomes else gathered.question.as_of.year,
         before=room.before,
-        before_by_class=dict(gathered.counted.by_class) if genomes else None,
+        before_by_class=counters.by_class(conn, gathered.counted) if genomes else None,
         after=room.after,
         bounds=[
             BoundOut(no=one.no, rule=one.rule, least=one.least, left=room.left(one))
@@ -100,8 +102,8 @@ def _quotas(conn: Connection, gathered: Gathered) -> Iterator[QuotaLeftOut]:
             )
 
 
-def _zh(counters: list[CounterOut], quotas: list[QuotaLeftOut]) -> Iterator[str]:
-    for one in counters:
+def _zh(told: list[CounterOut], quotas: list[QuotaLeftOut]) -> Iterator[str]:
+    for one in told:
         before, after = _or(one.before, "未知"), _or(one.after, "未知")
         yield f"{one.says.zh}{_over(one, 0, '（{}）')}：此前 {before}，连同本次 {after}"
         if one.before_by_class:
@@ -115,8 +117,8 @@ def _zh(counters: list[CounterOut], quotas: list[QuotaLeftOut]) -> Iterator[str]
         )
 
 
-def _en(counters: list[CounterOut], quotas: list[QuotaLeftOut]) -> Iterator[str]:
-    for one in counters:
+def _en(told: list[CounterOut], quotas: list[QuotaLeftOut]) -> Iterator[str]:
+    for one in told:
         yield (
             f"{one.says.en}{_over(one, 1, ' ({})')}: before {_or(one.before, 'not known')}, with this request "
             f"{_or(one.after, 'not known')}"

@@ -204,6 +204,11 @@ def dataset_digests(conn: Connection, asked: Asked) -> frozenset[str] | None:
     )
 
 
+def donors(asked: Asked) -> sa.Select[tuple[str]]:
+    """The ids of everybody with something asked for, as a statement."""
+    return sa.select(_HOLDING.c.donor_id).where(*asked.where)
+
+
 def reduce(
     conn: Connection,
     asked: Asked,

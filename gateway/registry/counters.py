@@ -8,7 +8,7 @@ rows; until the bank's past was stated by two people a counter is unknown (`gate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway.bank import SHANGHAI, bump
+from gateway.registry import openings
 from gateway.registry.openings import DONORS, Opened
 from gateway.registry.ownership import Ownership
 from gateway.settings import Counting
@@ -57,17 +58,19 @@ class Recipient:
 class Counted:
     """What was given before, as of one decision.
 
-    `already`: donors whose exome or genome counts with this release. `linked`: those whose genome this group
-    has in this project, whatever the way of counting; `is_open` False: there may be more of both. `by_class`:
-    of `already`, how many by class. `abroad`: people of this year, None while unknown.
+    `people`: donors whose exome or genome counts with this release; `already`: those of them asked for again.
+    `linked`: donors asked for whose genome this group has in this project, whatever the way of counting.
+    `is_open` False: there may be more of all three. `abroad`: people of this year, None while unknown.
+    `which`: the condition on the rows that count.
     """
 
     way: Counting
+    people: int
     already: frozenset[str]
     linked: frozenset[str]
     is_open: bool
-    by_class: Mapping[str, int]
     abroad: tuple[int, int] | None
+    which: tuple[sa.ColumnElement[bool], ...]
 
     @property
     def facts(self) -> dict[str, Value | None]:
@@ -81,87 +84,100 @@ class Counted:
         known = self.is_open or self.way is Counting.TRANSFER
         return {
             "counter.way": self.way.value,
-            "counter.genome_people_before": len(self.already) if known else None,
+            "counter.genome_people_before": self.people if known else None,
             "pi.sensitive_people_before": sensitive,
             "pi.people_before": everybody,
         }
 
 
-def receivers(
-    conn: Connection, project_id: str, way: Counting, opened: Opened
-) -> frozenset[tuple[str, str]]:
-    """Party and group of the day of all that was given exomes or genomes: in the project, or ever.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What is looked at to count one way. `receivers`: (party, its group of the day) of exomes or genomes."""
 
-    Ever where the way counts over all projects: whoever of them is in the recipient's group today counts.
-    """
-    r = _RELEASED.c
+    way: Counting
+    opened: Opened
+    receivers: frozenset[tuple[str, str]]
+
+    @property
+    def parties(self) -> frozenset[str]:
+        """All of them: whoever counts has to know who controls each today."""
+        return frozenset(chain(*self.receivers))
+
+
+def past(conn: Connection, project_id: str, way: Counting) -> Past:
+    """Who was given exomes or genomes in the project; or ever, where the way counts over all projects."""
+    r, opened = _RELEASED.c, openings.opened(conn)
     wanted = [r.data_class.in_(sorted(GENOMIC)), *_stands(opened)]
     if way is not Counting.RECIPIENT:
         wanted.append(r.project_id == project_id)
     rows = conn.execute(sa.select(r.party_id, r.group_id).where(*wanted).distinct())
-    return frozenset((row.party_id, row.group_id) for row in rows)
+    return Past(
+        way=way,
+        opened=opened,
+        receivers=frozenset((row.party_id, row.group_id) for row in rows),
+    )
 
 
 def count(
     conn: Connection,
+    before: Past,
     *,
     recipient: Recipient,
     project_id: str,
-    given: frozenset[tuple[str, str]],
     ownership: Ownership,
-    way: Counting,
-    opened: Opened,
+    asked: sa.Select[tuple[str]] | None,
     as_of: date,
 ) -> Counted:
-    """What counts with a release of that day. `given` is `receivers`', and `ownership` knows them all.
+    """What counts with a release of that day. `ownership` knows all parties of the past.
+
+    `asked` selects the ids of the donors asked for; None: nothing is.
 
     Implementing Rules art. 37(3), "人数大于500例": per transfer, project or recipient the words do not say
     (law.md, ambiguities, 2). Exome and genome are counted together, each person once.
     """
     # A row counts for the group that controls the party today, or that did when it was given, or that has
     # bought that group since: the company that is sold has what it got, and so has its former owner.
-    ours = {one for one in chain(*given) if ownership.group(one) == recipient.group_id}
+    ours = {one for one in before.parties if ownership.group(one) == recipient.group_id}
     r = _RELEASED.c
-    same_group = sa.or_(r.party_id.in_(sorted(ours)), r.group_id.in_(sorted(ours)))
-    rows = conn.execute(
-        sa.select(r.donor_id, r.data_class, r.project_id == project_id, same_group)
-        .where(
-            r.data_class.in_(sorted(GENOMIC)),
-            same_group if way is Counting.RECIPIENT else r.project_id == project_id,
-            *_stands(opened),
-        )
-        .distinct()
-    ).all()
+    in_project = r.project_id == project_id
+    in_group = sa.or_(r.party_id.in_(sorted(ours)), r.group_id.in_(sorted(ours)))
+    genomes = (r.data_class.in_(sorted(GENOMIC)), *_stands(before.opened))
+    which: tuple[sa.ColumnElement[bool], ...]
+    match before.way:
+        case Counting.RECIPIENT_PROJECT:
+            which = (in_project, in_group, *genomes)
+        case Counting.RECIPIENT:
+            which = (in_group, *genomes)
+        case Counting.PROJECT:
+            which = (in_project, *genomes)
+        case Counting.TRANSFER:
+            which = (sa.false(),)
+        case _:
+            assert_never(before.way)
 
-    def counts(*, in_project: bool, in_group: bool) -> bool:
-        match way:
-            case Counting.RECIPIENT_PROJECT:
-                return in_project and in_group
-            case Counting.RECIPIENT:
-                return in_group
-            case Counting.PROJECT:
-                return in_project
-            case Counting.TRANSFER:
-                return False
-            case _:
-                assert_never(way)
+    def asked_again(*where: sa.ColumnElement[bool]) -> frozenset[str]:
+        if asked is None:
+            return frozenset()
+        rows = conn.execute(sa.select(r.donor_id).where(*where, r.donor_id.in_(asked)).distinct())
+        return frozenset(rows.scalars())
 
-    counted = [
-        (donor, class_)
-        for donor, class_, in_project, in_group in rows
-        if counts(in_project=in_project, in_group=in_group)
-    ]
+    linked = asked_again(in_project, in_group, *genomes)
+    same = before.way is Counting.RECIPIENT_PROJECT
     return Counted(
-        way=way,
-        already=frozenset(donor for donor, _ in counted),
-        linked=frozenset(donor for donor, _, *where in rows if all(where)),
-        is_open=DONORS in opened.whole,
-        by_class={
-            name: len({donor for donor, class_ in counted if class_ == name})
-            for name in sorted(GENOMIC)
-        },
-        abroad=_abroad(conn, as_of, opened),
+        way=before.way,
+        people=_people(conn, *which),
+        already=linked if same else asked_again(*which),
+        linked=linked,
+        is_open=DONORS in before.opened.whole,
+        abroad=_abroad(conn, as_of, before.opened),
+        which=which,
     )
+
+
+def by_class(conn: Connection, counted: Counted) -> dict[str, int]:
+    """Of the people that count, how many by class; who has both is in both."""
+    r = _RELEASED.c
+    return {name: _people(conn, *counted.which, r.data_class == name) for name in sorted(GENOMIC)}
 
 
 def add(
@@ -211,16 +227,21 @@ def _abroad(conn: Connection, as_of: date, opened: Opened) -> tuple[int, int] | 
     if not opened.knows_year(as_of.year):
         return None
     r = _RELEASED.c
-    people = conn.execute(
-        sa.select(sa.func.count(r.donor_id.distinct())).where(
-            r.overseas.is_(True),
-            r.year == as_of.year,
-            r.data_class.not_in(_NOT_PERSONAL),
-            *_stands(opened),
-        )
-    ).scalar_one()
+    people = _people(
+        conn,
+        r.overseas.is_(True),
+        r.year == as_of.year,
+        r.data_class.not_in(_NOT_PERSONAL),
+        *_stands(opened),
+    )
     sensitive, everybody = opened.people_abroad.get(as_of.year, (0, 0))
     return people + sensitive, people + everybody
+
+
+def _people(conn: Connection, *which: sa.ColumnElement[bool]) -> int:
+    # A list of the distinct and not count(DISTINCT …): that one would not use the order of an index.
+    each = sa.select(_RELEASED.c.donor_id).where(*which).distinct().subquery()
+    return int(conn.execute(sa.select(sa.func.count()).select_from(each)).scalar_one())
 
 
 def _stands(opened: Opened) -> list[sa.ColumnElement[bool]]:

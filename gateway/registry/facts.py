@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,7 +21,7 @@ from sqlalchemy import Connection, Row
 
 from gateway.bank import Bank, facts_version
 from gateway.errors import FieldError, ProblemError
-from gateway.registry import cohorts, counters, determinations, duties, ledger, openings, papers
+from gateway.registry import cohorts, counters, determinations, duties, ledger, papers
 from gateway.registry.ask import Ask, named_in, purpose_of, roles_of
 from gateway.registry.cohorts import Cohort, Reduced
 from gateway.registry.counters import Counted, Recipient
@@ -95,9 +94,8 @@ def gather(
     found = determinations.in_force(conn, as_of)
     project = _project(conn, ask.project, requester_party_id)
     named = named_in(ask, requester_party_id)
-    opened, way = openings.opened(conn), bank.settings.counting
-    given = counters.receivers(conn, project.id, way, opened)
-    ownership = _ownership(conn, bank, named, project, found, as_of, given)
+    before = counters.past(conn, project.id, bank.settings.counting)
+    ownership = _ownership(conn, bank, named, project, found, as_of, before.parties)
     users = _users(conn, ask, _employers(named, project, ownership, bank))
     own = ledger.own(conn, held_by, whole=only is not None)
     asked = None if ask.items is None else cohorts.resolve(conn, ask.items, bank.diseases, own)
@@ -119,12 +117,11 @@ def gather(
     recipient = Recipient(party_id=receiving, group_id=ownership.group(receiving))
     counted = counters.count(
         conn,
+        before,
         recipient=recipient,
         project_id=project.id,
-        given=given,
         ownership=ownership,
-        way=way,
-        opened=opened,
+        asked=None if asked is None else cohorts.donors(asked),
         as_of=as_of,
     )
     reduced = _NOTHING
@@ -220,9 +217,9 @@ def _ownership(
     project: Row[Any],
     found: Found,
     as_of: date,
-    given: frozenset[tuple[str, str]],
+    receivers: frozenset[str],
 ) -> Ownership:
-    wanted = {*named.values(), project.chinese_partner_id or bank.party_id, *chain(*given)}
+    wanted = {*named.values(), project.chinese_partner_id or bank.party_id, *receivers}
     ownership = ownership_of(conn, wanted, found, as_of=as_of)
     pointers = {"host": "/host/operator"}
     wrong = tuple(

@@ -226,6 +226,7 @@ def test_a_new_bank_knows_nothing_of_its_past_until_two_officers_state_it(
 ) -> None:
     hgr(*INIT)
     assert "hgr ledger open" in hgr("doctor").stdout
+    assert "per recipient-project" in hgr("doctor").stdout
     assert hgr("ledger", "openings").exit_code == 1
     li, ada = (enrolled(folder, f"{name}.past", Role.OFFICER) for name in ("li", "ada"))
     eve = enrolled(folder, "eve.past", Role.AUDITOR)

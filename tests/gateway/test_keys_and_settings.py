@@ -78,6 +78,7 @@ def test_a_sealed_secret_opens_only_with_its_seal(folder: Path, tmp_path: Path) 
         ({"HGR_TLS_KEY": "key.pem"}, "HGR_TLS_CERTIFICATE"),
         ({"HGR_PORT": "70000"}, "HGR_PORT"),
         ({"HGR_TRUSTED_PROXIES": '["not a network"]'}, "HGR_TRUSTED_PROXIES"),
+        ({"HGR_COUNTING": "donor"}, "HGR_COUNTING"),
         ({"HGR_TOKEN_SECONDS": "86400"}, "HGR_TOKEN_SECONDS"),
         ({"HGR_KEYS_DIR": "data/bank/keys"}, "HGR_KEYS_DIR"),
         ({"HGR_DATA_DIR": "data/keys/bank"}, "HGR_KEYS_DIR"),

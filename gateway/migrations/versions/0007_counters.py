@@ -23,8 +23,10 @@ def upgrade() -> None:
         released.alter_column("party_id", existing_type=sa.String(), nullable=False)
         released.drop_constraint("pk_released_donor", type_="primary")
         released.create_primary_key("pk_released_donor", _KEY)
-    op.create_index("ix_released_donor_project_id", "released_donor", ["project_id"])
-    op.create_index("ix_released_donor_year", "released_donor", ["year"])
+    project = ["project_id", "donor_id", "data_class", "party_id", "group_id", "source_id"]
+    op.create_index("ix_released_donor_project", "released_donor", project)
+    year = ["year", "overseas", "donor_id", "data_class", "source_id"]
+    op.create_index("ix_released_donor_year", "released_donor", year)
     _keep("released_donor")
     op.create_table(
         "opening",
