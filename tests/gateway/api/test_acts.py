@@ -8,12 +8,14 @@ import json
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from audit.check import checkpoint_of
 from audit.merkle import verify_inclusion
 from audit.note import TlogProof, open_checkpoint
 from gateway.bank import Bank
-from tests.gateway.api.cast import Cast, approve, ask, release, submit
+from gateway.tables import ReleasedDonor, ReleaseItem, table_of
+from tests.gateway.api.cast import HOSPITAL, Cast, approve, ask, release, submit
 from tests.gateway.api.door import Door, good
 
 REQUESTS = "/v1/access-requests"
@@ -106,6 +108,22 @@ def test_a_release_carries_its_manifest_and_a_retry_releases_nothing_more(
         f"/v1/grants/{grant}/releases", headers={"Idempotency-Key": "rel-2"}, as_=cast.key
     )
     assert (answer.status_code, answer.json()["code"]) == (409, "not_releasable")  # tubes go once
+
+
+def test_a_release_counts_everybody_in_it_once_for_who_received_it(
+    door: Door, bank: Bank, cast: Cast
+) -> None:
+    counted, item = table_of(ReleasedDonor), table_of(ReleaseItem)
+    release_id = release(door, cast, cast.made["grant"], "once")["id"]
+    with bank.database.read() as conn:
+        rows = conn.execute(sa.select(counted).where(counted.c.source_id == release_id)).all()
+        went = conn.execute(sa.select(item.c.donor_id).where(item.c.release_id == release_id))
+        assert {row.donor_id for row in rows} == set(went.scalars())
+    assert {(row.party_id, row.group_id, row.project_id, row.year) for row in rows} == {
+        (HOSPITAL, HOSPITAL, "prj_hospital_hmb", 2026)
+    }
+    assert {row.overseas for row in rows} == {False}
+    assert len(rows) == len({(row.donor_id, row.data_class) for row in rows})
 
 
 def test_a_release_without_an_idempotency_key_is_refused(door: Door, cast: Cast) -> None:
