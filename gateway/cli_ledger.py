@@ -112,13 +112,16 @@ def ledger_confirm(
 
 @ledger_app.command("openings")
 def ledger_openings(
-    show: Annotated[str, typer.Option(help="print the file of one, by its id")] = "",
+    show: Annotated[
+        str,
+        typer.Option(help="print the file of one, by its id; what it would change goes to stderr"),
+    ] = "",
 ) -> None:
     """What was stated and by whom, and which counters are unknown still; exits 1 if one is."""
+    if show:
+        _print_file(show)
+        return
     with opened() as bank, bank.database.read() as conn:
-        if show:
-            sys.stdout.buffer.write(openings.content(conn, show))
-            return
         made, missing = openings.listed(conn), openings.unknown(conn)
     for one in made:
         state = "待确认 · proposed"
@@ -133,6 +136,20 @@ def ledger_openings(
         )
     tell_unknown(missing)
     raise typer.Exit(1 if missing else 0)
+
+
+def _print_file(opening: str) -> None:
+    with opened() as bank:
+        # It names donors: that it was read is recorded.
+        read = partial(openings.read, opening_id=opening)
+        made = recorded(bank, "opening.read", read, openings.named)
+        with bank.database.read() as conn:
+            content = openings.content(conn, opening)
+            draft = openings.from_file(content)
+            found = () if made.confirmed_at else openings.changes(conn, draft)
+    sys.stdout.buffer.write(content)
+    for change in found:
+        err.print(_said(change), highlight=False, soft_wrap=True, markup=False)
 
 
 def tell_unknown(missing: tuple[str, ...]) -> None:

@@ -328,27 +328,30 @@ def verify(conn: Connection, draft: Draft, *, now: datetime) -> dict[str, str]:
 
 
 def changes(conn: Connection, draft: Draft) -> tuple[Change, ...]:
-    """What confirming it would change, counter by counter; nothing is written."""
+    """What confirming it would change, counter by counter, gone lines of what it corrects included.
+
+    Nothing is written.
+    """
     before = opened(conn)
     gone = before.corrected | ({draft.corrects} if draft.corrects else set())
 
     def found() -> Iterator[Change]:
         for name in sorted(set(draft.data["whole"]) - before.whole):
             yield Change(counter="whole", of=(name,), before=None, after=None)
-        lines: dict[tuple[str, ...], set[str]] = {}
+        lines: dict[tuple[str, ...], set[str]] = {key: set() for key in _keys(conn, draft.corrects)}
         for line in draft.lines(DONORS):
             key = (line["recipient"], line["project"], line["class"])
             lines.setdefault(key, set()).update(line["codes"])
         for whom, codes in sorted(lines.items()):
             there, stays = (_coded(conn, whom, without) for without in (before.corrected, gone))
             yield Change(counter=DONORS, of=whom, before=len(there), after=len(stays | codes))
-        for line in draft.lines(ABROAD):
+        old = _stated(conn, draft.corrects)
+        new = {line["year"]: (line["sensitive"], line["all"]) for line in draft.lines(ABROAD)}
+        for year in sorted({*old, *new}):
             for place, kind in enumerate(("sensitive", "all")):
-                was = before.people_abroad.get(line["year"], (0, 0))[place]
-                instead = _stated(conn, draft.corrects, line["year"])[place]
-                after = was - instead + line[kind]
-                year = (str(line["year"]), kind)
-                yield Change(counter=ABROAD, of=year, before=was, after=after)
+                was = before.people_abroad.get(year, (0, 0))[place]
+                after = was - old.get(year, (0, 0))[place] + new.get(year, (0, 0))[place]
+                yield Change(counter=ABROAD, of=(str(year), kind), before=was, after=after)
         for line in draft.lines("draws"):
             quota = (line["paper"], line["measure"])
             yield Change(counter="draws", of=quota, before=None, after=line["amount"])
@@ -533,12 +536,23 @@ def _coded(conn: Connection, of: tuple[str, ...], without: Iterable[str]) -> set
     return set(rows.scalars())
 
 
-def _stated(conn: Connection, opening_id: str | None, year: int) -> tuple[int, int]:
+def _keys(conn: Connection, opening_id: str | None) -> set[tuple[str, ...]]:
+    """Of whom, for what and of which class an opening states donors."""
+    r = _RELEASED.c
+    rows = conn.execute(
+        sa.select(r.party_id, r.project_id, r.data_class)
+        .where(r.source_id == opening_id)
+        .distinct()
+    )
+    return {tuple(row) for row in rows}
+
+
+def _stated(conn: Connection, opening_id: str | None) -> dict[int, tuple[int, int]]:
+    """The people an opening states by number only, by year."""
     said = conn.execute(
         sa.select(_OPENING.c.people_abroad).where(_OPENING.c.id == opening_id)
     ).scalar_one_or_none()
-    sensitive, everybody = (said or {}).get(str(year), (0, 0))
-    return sensitive, everybody
+    return {int(year): (sensitive, all_) for year, (sensitive, all_) in (said or {}).items()}
 
 
 def _quotas(

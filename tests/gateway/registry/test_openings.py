@@ -296,6 +296,20 @@ def test_a_correction_counts_instead_and_the_corrected_file_stays(new: Bank) -> 
     ]
 
 
+def test_what_a_correction_takes_away_is_told(new: Bank) -> None:
+    def unit(conn: Connection) -> tuple[Change, ...]:
+        made = confirmed(conn, WHOLE)
+        return openings.changes(conn, draft(f"corrects: {made.id}\n{NONE}"))
+
+    of = (UNIVERSITY, PROJECT)
+    assert new.database.write(unit) == (
+        Change(counter="donors", of=(*of, "exome"), before=2, after=0),
+        Change(counter="donors", of=(*of, "genome"), before=2, after=0),
+        Change(counter="people_abroad", of=("2026", "sensitive"), before=120, after=0),
+        Change(counter="people_abroad", of=("2026", "all"), before=150, after=0),
+    )
+
+
 def test_a_correction_that_does_not_declare_it_whole_leaves_it_unknown(new: Bank) -> None:
     def unit(conn: Connection) -> list[object]:
         made = confirmed(conn, WHOLE)
