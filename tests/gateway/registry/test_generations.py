@@ -343,7 +343,7 @@ def test_a_changed_file_in_a_package_is_named_with_the_first_difference(
     one = reading._replayed(record, "00", content, law)
     assert not one.same
     assert one.first == (
-        "/digests/packs/institution/2026-11-01.yaml: null → "
+        "/digests/packs~1institution~12026-11-01.yaml: - → "
         f'"{sha256(REFUSES.encode()).hexdigest()}"'
     )
     assert {"digests", "findings", "outcome"} <= set(one.differs)
