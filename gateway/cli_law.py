@@ -30,7 +30,7 @@ from policies.request import Question
 from policies.rules import Law, Rule
 from policies.strict import Data
 
-packs_app = typer.Typer(no_args_is_help=True, help="The rules, as packs.")
+packs_app = typer.Typer(no_args_is_help=True, help="规则包 · The rules, as packs.")
 
 _PACKS = Annotated[
     Path | None,
@@ -58,7 +58,7 @@ def packs_check(
     ] = None,
     directory: _PACKS = None,
 ) -> None:
-    """Every mistake in the packs and their cases, with file, line and key."""
+    """检查规则包 · Every mistake in the packs and their cases, with file, line and key."""
     chosen = given or directory
     raise typer.Exit(packs.main([] if chosen is None else [str(chosen)]))
 
@@ -73,7 +73,7 @@ def packs_show(
     *,
     with_draft: _DRAFT = False,
 ) -> None:
-    """The rules in force on a day of an instrument, or that bear a number or speak of something; with what
+    """查看规则 · The rules in force on a day of an instrument, or that bear a number or speak of something; with what
     they ask, in both languages.
     """
     with explained():
@@ -135,7 +135,7 @@ def packs_diff(
         bool, typer.Option("--with-draft", help="B as the drafts would have it; they are not law")
     ] = False,
 ) -> None:
-    """What B changes against A, rule by rule, in both languages.
+    """比较 · What B changes against A, rule by rule, in both languages.
 
     Exits 1 if they differ.
     """
@@ -191,7 +191,7 @@ def packs_new_rule(
     ] = None,
     on: _DAY = "",
 ) -> None:
-    """Begin a rule and its three cases: `packs check` then names everything that is left to fill in.
+    """新建规则 · Begin a rule and its three cases: `packs check` then names everything that is left to fill in.
 
     A file that is not there yet is begun as an edition of that day of the instrument its folder is named
     for; what was activated once is never changed.
@@ -243,14 +243,14 @@ def _added(path: Path, key: str, rows: list[Data]) -> str:
 
 @packs_app.command("readme")
 def packs_readme(*, check: _CHECK = True) -> None:
-    """policies/packs/README.md, generated from the packs."""
+    """规则目录 · policies/packs/README.md, generated from the packs."""
     with explained():
         _keep(_README, pack_pages.readme(packs.load()), check=check)
 
 
 @packs_app.command("coverage")
 def packs_coverage(*, check: _CHECK = True) -> None:
-    """docs/law-coverage.md: every number of the law with its rules, editions, cases, confidence.
+    """覆盖情况 · docs/law-coverage.md: every number of the law with its rules, editions, cases, confidence.
 
     Exits 1 if a number has no rule.
     """
@@ -297,7 +297,7 @@ def decide(
     ] = True,
     with_draft: _DRAFT = False,
 ) -> None:
-    """Decide facts written by hand, without a bank; explains in Chinese and English.
+    """判定手写的事实 · Decide facts written by hand, without a bank; explains in Chinese and English.
 
     Exits 1 if it is denied.
     """
@@ -427,7 +427,7 @@ def packs_propose(
     login: Annotated[str, typer.Option(help="of the first person")],
     reason: Annotated[str, typer.Option(help="why; it stays with them")],
 ) -> None:
-    """The first person's word: these packs are to decide (not while the bank is being served)."""
+    """第一人提出 · The first person's word: these packs are to decide (not while the bank is being served)."""
     with explained():
         packs_ = generations.checked(packs.read_all(directory))
     with opened() as bank, signed_in(bank, login) as caller:
@@ -449,7 +449,7 @@ def packs_activate(
     *,
     login: Annotated[str, typer.Option(help="of the second person")],
 ) -> None:
-    """The second person's word: from now on they decide (not while the bank is being served)."""
+    """第二人启用 · The second person's word: from now on they decide (not while the bank is being served)."""
     kept: list[pep.Activated] = []
 
     def keep(done: pep.Activated) -> Rendered:
@@ -466,7 +466,7 @@ def packs_activate(
 
 @packs_app.command("generations")
 def packs_generations() -> None:
-    """The packs that were proposed or decided, and the files in which those on disk differ."""
+    """各代规则包 · The packs that were proposed or decided, and the files in which those on disk differ."""
     with opened() as bank, bank.database.read() as conn:
         active, made = generations.active_id(conn), generations.listed(conn)
         differing = generations.differing(conn)
@@ -490,7 +490,7 @@ def packs_impact(
     with_draft: _DRAFT = False,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
-    """What would come out otherwise under the packs in NEW: past decisions, open cases, live grants.
+    """影响 · What would come out otherwise under the packs in NEW: past decisions, open cases, live grants.
 
     From the bank's log; nothing is recorded (not while the bank is being served). Exits 1 if anything
     would.
