@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -242,7 +243,8 @@ def _coverage(law: Law, directory: Traversable) -> Iterator[str]:
 def _cases(law: Law, directory: Traversable) -> Counter[tuple[str, date, str]]:
     found: Counter[tuple[str, date, str]] = Counter()
     for edition in law.editions:
-        for case in cases(directory.joinpath(cases_file(edition)).read_bytes(), edition):
+        file = cases_file(edition)
+        for case in cases(directory.joinpath(file).read_bytes(), file):
             found[edition.pack, edition.in_force, case.rule] += 1
     return found
 
@@ -252,9 +254,10 @@ def cases_file(edition: Edition) -> str:
     return edition.file.replace(".yaml", ".cases.yaml")
 
 
-def cases(content: bytes, edition: Edition) -> tuple[Case, ...]:
+@lru_cache(maxsize=64)  # strict YAML is slow to read, and anybody may ask for a page
+def cases(content: bytes, file: str) -> tuple[Case, ...]:
     """The cases of an edition, from the bytes of their file; packs that were checked have no bad ones."""
-    read: Any = strict.load(content, cases_file(edition)).data
+    read: Any = strict.load(content, file).data
     return tuple(Case(**{**row, "expect": Result(row["expect"])}) for row in read["cases"])
 
 

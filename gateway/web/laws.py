@@ -133,7 +133,7 @@ def read_rule(
             said = f" in a draft of {draft}" if draft else ""
             raise ProblemError("not_found", f"no rule `{rule}` in `{instrument}`{said}")
         kept = generations.contents(conn, generations.read(conn, generation))
-    content = kept[pack_pages.cases_file(shown.edition)]
+    file = pack_pages.cases_file(shown.edition)
     return _page(
         "rule.html",
         request,
@@ -143,7 +143,7 @@ def read_rule(
         rule=shown.rule,
         shown=shown,
         versions=versions,
-        cases=[one for one in pack_pages.cases(content, shown.edition) if one.rule == rule],
+        cases=[one for one in pack_pages.cases(kept[file], file) if one.rule == rule],
         facts=[law.vocabulary.facts[name] for name in sorted(shown.rule.reads)],
         sources=plain.SOURCES,
         confidence=_CONFIDENCE,

@@ -157,3 +157,9 @@ def test_a_basis_of_content_nobody_confirmed_is_only_unknown() -> None:
         "a-rule", "R-1", Effect.PERMIT, "any_foreign", LAW.vocabulary, date(2026, 11, 22)
     )
     assert [case["expect"] for case in cases] == ["unknown", "does_not_hold", "unknown"]
+
+
+def test_an_edition_begun_reads_back_and_names_what_is_left_to_fill_in() -> None:
+    begun = printing.begun("institution", date(2027, 1, 1), [])
+    assert strict.load(printing.printed(begun).encode(), "x").data == begun
+    assert "‹" in begun["link"]
