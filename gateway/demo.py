@@ -305,7 +305,9 @@ def keep_serving(folder: Path | None, out: Console) -> int:
     port = Stage.free_port(Settings.model_fields["port"].default)
     with _place(folder) as place, Stage.open(place, port) as stage:
         key = stage.key_of("cart_domestic", "make serve")
-        lines = [f"地址 · address  {stage.settings.issuer}", f"密钥 · API key  {key}", ""]
+        where = stage.settings.issuer
+        lines = [f"地址 · address  {where}", f"法规 · the law  {where}/laws"]
+        lines += [f"密钥 · API key  {key}", ""]
         lines += [
             f"{a.login}  {a.name} · {STAFF[a.login][1]}\n  密码 · password {a.password}\n  TOTP {a.totp_secret}"
             for a in stage.accounts.values()
