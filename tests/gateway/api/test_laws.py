@@ -54,6 +54,10 @@ def page(
     assert style
     digest = b64encode(sha256(style[1].encode()).digest()).decode()
     assert f"'sha256-{digest}'" in policy, "the browser would refuse the style"
+    assert f'<html lang="{answer.headers["content-language"]}">' in answer.text
+    assert re.search(r"<title>[^<]+</title>", answer.text)
+    assert ":focus-visible { outline:" in style[1]
+    assert "@media print" in style[1]
     read = Whole()
     read.feed(answer.text)
     assert read.open == []
@@ -139,6 +143,15 @@ def test_what_was_looked_for_is_shown_and_never_obeyed(door: Door) -> None:
     text, _ = page(door, "/laws", params={"q": '"><b>x', "lang": "en"})
     assert "<b>" not in text
     assert 'value="&#34;&gt;&lt;b&gt;x"' in text
+
+
+def test_every_field_of_the_form_says_what_it_is(door: Door) -> None:
+    text, _ = page(door, "/laws")
+    form = text[text.index("<form") : text.index("</form>")]
+    fields = re.findall(r"<input[^>]*>", form)
+    labelled = re.findall(r"<label>[^<]+ <input[^>]*></label>", form)
+    hidden = [one for one in fields if 'type="hidden"' in one]
+    assert (len(fields), len(hidden), len(labelled)) == (3, 1, 2)
 
 
 def test_the_other_language_keeps_what_was_asked(door: Door) -> None:
