@@ -2,7 +2,8 @@
 
 The rules it keeps: an unknown fact makes a leaf None, and None is never taken for False; `all`
 with a False is False whatever is unknown, `any` with a True is True. Every name and type is checked
-when a pack is loaded, so that evaluating can no longer go wrong; conditions become closures once.
+when a pack is loaded, so that evaluating can no longer go wrong; conditions become closures once. Their
+form stays at hand: `policies/compiled.py` makes one function of many of them, and says the same.
 
     {all: [{fact: recipient.foreign, is: true}, {not: {fact: paper.exit.in_force, is: true}}]}
 """
@@ -25,8 +26,41 @@ _Why = Callable[[Lookup], bool | frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """A fact and an operator beside its right side: values of the pack, or the fact that `other` names.
+
+    `share`: both sides are fractions, of which a literal was parsed already.
+    """
+
+    fact: str
+    sign: str
+    right: Any = None
+    other: str | None = None
+    share: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several:
+    """`any` (one True decides it) or `all` (one False does) of the parts."""
+
+    deciding: bool
+    parts: tuple[Form, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Negated:
+    """`not`."""
+
+    part: Form
+
+
+#: What a condition says, checked: every name, operator and value in it fits.
+Form = Leaf | Several | Negated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A compiled condition.
+    """A checked condition.
 
     `holds` gives True, False or None (unknown); `why` the same, but instead of None the unknown facts
     that made it so, and only those; `reads` every fact it may look at; `total` says that it can never be
@@ -34,6 +68,7 @@ class Condition:
     than the act; `data` is what stands in the file, for the outermost condition.
     """
 
+    form: Form
     holds: Callable[[Lookup], bool | None]
     why: _Why
     reads: frozenset[str]
@@ -137,6 +172,7 @@ def _several(parts: Sequence[Data], place: _Place, *, deciding: bool) -> Conditi
         return None
     acts = [condition.acts for condition in inner if condition.acts is not None]
     return Condition(
+        form=Several(deciding=deciding, parts=tuple(condition.form for condition in inner)),
         holds=_holds_of(inner, deciding=deciding),
         why=_why_of(inner, deciding=deciding),
         reads=_NONE.union(*(condition.reads for condition in inner)),
@@ -196,7 +232,8 @@ def _negated(inner: Condition) -> Condition:
         told = inner.why(look)
         return not told if isinstance(told, bool) else told
 
-    return Condition(holds=holds, why=why, reads=inner.reads, total=inner.total)
+    form = Negated(part=inner.form)
+    return Condition(form=form, holds=holds, why=why, reads=inner.reads, total=inner.total)
 
 
 def _leaf(name: str, sign: str, right: Data, place: _Place) -> Condition | None:
@@ -226,6 +263,7 @@ def _known(name: str, *, wanted: bool) -> Condition:
         return (look(name) is not None) is wanted
 
     return Condition(
+        form=Leaf(fact=name, sign="known", right=wanted),
         holds=holds,
         why=holds,
         reads=frozenset({name}),
@@ -253,8 +291,8 @@ def _against_literal(fact: Fact, sign: str, right: Data, place: _Place) -> Condi
     values = [fraction(str(member)) if shares else member for member in members]
     literal: Any = frozenset(values) if kind.many else values[0]
     return _comparison(
+        Leaf(fact=fact.name, sign=sign, right=literal, share=shares),
         _tested(fact, kind.test, literal),
-        (fact.name,),
         _acts_of(fact, kind.test, literal, place.facts),
     )
 
@@ -315,14 +353,13 @@ def _against_fact(fact: Fact, sign: str, other: str, place: _Place) -> Condition
             return None
         return test(fraction(str(right)), fraction(str(left))) if shares else test(right, left)
 
-    return _comparison(holds, (name, other))
+    return _comparison(Leaf(fact=name, sign=sign, other=other, share=shares), holds)
 
 
 def _comparison(
-    holds: Callable[[Lookup], bool | None],
-    names: tuple[str, ...],
-    acts: frozenset[str] | None = None,
+    leaf: Leaf, holds: Callable[[Lookup], bool | None], acts: frozenset[str] | None = None
 ) -> Condition:
+    names = (leaf.fact,) if leaf.other is None else (leaf.fact, leaf.other)
     alone = {name: frozenset({name}) for name in names}
 
     def why(look: Lookup) -> bool | frozenset[str]:
@@ -332,6 +369,7 @@ def _comparison(
         return _NONE.union(*[alone[name] for name in names if look(name) is None])
 
     return Condition(
+        form=leaf,
         holds=holds,
         why=why,
         reads=frozenset(names),

@@ -19,12 +19,10 @@ from policies.consent import Duty
 from policies.decision import Citation, Effect, Finding, Obligation, Owner, Result
 from policies.hearing import Grounds, Hearing, Verdict
 from policies.request import StratumId
-from policies.rules import Rule
-
-_SPEAKING = frozenset({Result.HOLDS, Result.UNKNOWN})
+from policies.rules import PDP, Rule
 
 #: The pack of what `combine` itself says, and the day the Regulations it rests on came into force.
-PACK, _EDITION = "pdp", date(2019, 7, 1)  # 国务院令第717号第四十七条
+PACK, _EDITION = PDP, date(2019, 7, 1)  # 国务院令第717号第四十七条
 _SURE = {"content": "high", "article": "high"}
 _BASIS = tuple(
     Citation(
@@ -50,7 +48,9 @@ class Weights:
 
     def __init__(self, hearing: Hearing, verdicts: Iterable[Verdict]) -> None:
         self._hearing = hearing
-        self._blockers = {v.rule.id for v in verdicts if v.blocks}
+        # what alone stands against the request as a whole, if it is one rule
+        blockers = {v.rule for v in verdicts if v.blocks}
+        self._alone = blockers.pop() if len(blockers) == 1 else None
         self._selected = hearing.census.people(hearing.selected)
 
     def touched(self, strata: Collection[StratumId]) -> int:
@@ -62,23 +62,38 @@ class Weights:
         only = [one for one, rules in self._hearing.excluders.items() if rules == (rule_id,)]
         return self._hearing.census.people(only, outside=self._hearing.selected)
 
-    def finding(self, verdict: Verdict) -> Finding:
-        """The verdict with its weight, citation and texts."""
+    def findings(self, verdicts: Iterable[Verdict]) -> list[Finding]:
+        """Each verdict with its weight, citation and texts."""
+        selected, alone = self._selected, self._alone
+        return [
+            self._of_strata(each)
+            if each.strata
+            else _of_request(each, selected, each.rule is alone)
+            for each in verdicts
+        ]
+
+    def _of_strata(self, verdict: Verdict) -> Finding:
         rule, strata = verdict.rule, verdict.strata
-        touched = self.touched(strata) if strata else self._selected
+        touched = self.touched(strata)
         alone = 0
         if verdict.blocks:
-            alone = self._selected if self._blockers == {rule.id} else 0
+            alone = self._selected if rule is self._alone else 0
         elif verdict.takes_out:
             alone = self.alone_out(rule.id)
         reasons: tuple[str, ...] = ()
         # Why consents do not cover the purpose, for a rule that asks whether they do.
-        if strata and "consent.covers" in rule.reads:
+        if "consent.covers" in rule.reads:
             reasons = _consent_reasons(self._hearing, strata)
         return _finding(rule, verdict.result, strata, touched, alone, verdict.missing, reasons)
 
 
-@lru_cache(maxsize=8192)  # most say again what they said of the request before
+@lru_cache(maxsize=8192)  # most say again what they said of another request
+def _of_request(verdict: Verdict, selected: int, is_alone: bool) -> Finding:  # noqa: FBT001 - a key
+    alone = selected if is_alone else 0
+    return _finding(verdict.rule, verdict.result, (), selected, alone, verdict.missing, ())
+
+
+@lru_cache(maxsize=8192)
 def _finding(
     rule: Rule,
     result: Result,
@@ -214,24 +229,10 @@ SAID: Mapping[str, Finding] = {
 
 # ---- duties --------------------------------------------------------------------------------------
 
-_WHEN_HELD = frozenset({Result.HOLDS})
 
-
-def duties_of_rules(results: Iterable[tuple[Rule, Result]]) -> list[Obligation]:
+def duties_of_rules(verdicts: Iterable[Verdict]) -> list[Obligation]:
     """The duties of rules that speak: an oblige that holds or is unknown, another that holds."""
-    found = {
-        rule.obligation.id: Obligation(
-            id=rule.obligation.id,
-            rule=rule.id,
-            no=rule.no,
-            says=rule.obligation.says or rule.says,
-            before_release=rule.obligation.before_release,
-            months=rule.obligation.months,
-        )
-        for rule, result in results
-        if rule.obligation is not None
-        and result in (_SPEAKING if rule.effect is Effect.OBLIGE else _WHEN_HELD)
-    }
+    found = {each.duty.id: each.duty for each in verdicts if each.duty is not None}
     return [found[name] for name in sorted(found)]
 
 

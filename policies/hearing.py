@@ -2,26 +2,22 @@
 
 The rules it keeps: donor- and item-level prohibitions take strata out first, and only what remains is
 judged further; request-level rules see the selection, never a stratum; each derived fact, coverage
-and rule is computed once. What rules say follows from facts alone, so it is kept with the law by those
-facts: the same request comes again as a dry run, when it is submitted, and at each release.
+and rule is computed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 
 from policies import strata
 from policies.consent import Coverage, Matching, ProfileId, left_out
-from policies.decision import Effect, Finding, Result
-from policies.request import Facts, Question, Stratum, StratumId, Value
+from policies.decision import Effect, Finding, Obligation, Result
+from policies.request import Question, Stratum, StratumId, Value
 from policies.rules import Law, Rule
-from policies.vocabulary import ACT, Level, Lookup, Scope
-
-#: How many requests are kept with a law, and how many strata and selections with a request. Where there
-#: would be more, all are forgotten and heard again.
-KEPT = 256
+from policies.vocabulary import ACT, Level, Lookup, Scope, united
 
 #: The effects that stand in the way of a permit while they hold or are unknown.
 _BLOCKING = frozenset({Effect.DENY, Effect.REFER, Effect.REQUIRE})
@@ -33,7 +29,7 @@ class Verdict:
 
     `strata` are those of which it says so (none for a request-level rule), `missing` the facts it
     would have to be told where it is UNKNOWN. `takes_out`: it is a prohibition that holds of strata,
-    which are then left out; `blocks`: it stands against the request as a whole.
+    which are then left out; `blocks`: it stands against the request as a whole; `duty`: what comes with it.
     """
 
     rule: Rule
@@ -42,12 +38,16 @@ class Verdict:
     missing: frozenset[str] = frozenset()
     takes_out: bool = field(init=False)
     blocks: bool = field(init=False)
+    duty: Obligation | None = field(init=False)
 
     def __post_init__(self) -> None:
         holds, acts_as = self.result is Result.HOLDS, self.rule.acts_as
         takes_out = holds and acts_as is Effect.DENY and self.rule.level is Level.STRATUM
         object.__setattr__(self, "takes_out", takes_out)
         object.__setattr__(self, "blocks", acts_as in _BLOCKING and not takes_out)
+        # What may oblige obliges; what only may hold attaches nothing to do beside.
+        attaches = holds or self.rule.effect is Effect.OBLIGE
+        object.__setattr__(self, "duty", self.rule.duty if attaches else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,42 +62,41 @@ class Grounds:
     missing: frozenset[str]
 
 
-_Papers = tuple[tuple[str, date], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Heard:
-    """What the rules of one kind that apply say of one set of facts.
+    """What the rules of a level say of the facts of one scope.
 
-    `said` by rule id; `verdicts` of those that hold or may hold; `silent` the findings of those that do
-    not. `below` are the strata and the selections heard under a request, `papers` those that a
-    selection relies on, by the strata in it.
+    `spoke` are those that hold, with None, and those that may, with the unknown facts that leave it open;
+    `silent` has, by the rule's place, what is told of each that applies and does not hold.
     """
 
     scope: Scope
-    said: Mapping[str, Result]
-    verdicts: tuple[Verdict, ...]
-    silent: tuple[Finding, ...]
-    below: dict[Hashable, Heard] = field(default_factory=dict)
-    papers: dict[tuple[Heard, ...], _Papers] = field(default_factory=dict)
+    silent: dict[int, Finding] | list[Finding | None]
+    spoke: list[tuple[Rule, tuple[str, ...] | None]] = field(default_factory=list)
+    _said: dict[str, tuple[str, ...] | None] | None = None
 
+    @property
+    def said(self) -> Mapping[str, tuple[str, ...] | None]:
+        """`spoke` by rule id."""
+        if self._said is None:
+            self._said = {rule.id: unknown for rule, unknown in self.spoke}
+        return self._said
 
-def _kept(
-    heard: dict[Hashable, Heard], facts: Facts, beside: Hashable, make: Callable[[], Heard]
-) -> Heard:
-    """What was heard of these facts, and what stands `beside` them, before; or else is made now."""
-    # Python takes True for 1 and a StrEnum for its text: the types too were verified, and only they.
-    key = (beside, *facts, *facts.values(), *map(type, facts.values()))
-    try:
-        found = heard.get(key)
-    except TypeError:  # what cannot be hashed is no value of a fact, and `make` says so
-        return make()
-    if found is None:
-        found = make()
-        if len(heard) >= KEPT:
-            heard.clear()
-        heard[key] = found
-    return found
+    def result(self, rule: Rule, place: int) -> Result:
+        """What a rule said."""
+        if rule.id in self.said:
+            return Result.HOLDS if self.said[rule.id] is None else Result.UNKNOWN
+        silent = self.silent
+        told = silent.get(place) if isinstance(silent, dict) else silent[place]
+        return Result.NOT_APPLICABLE if told is None else Result.DOES_NOT_HOLD
+
+    def verdicts(self, alone: Mapping[str, frozenset[str]]) -> list[Verdict]:
+        """Of all that spoke, in their order."""
+        root = self.scope.root_by(alone)
+        return [
+            _holds(rule) if names is None else _waits(rule, tuple(map(root, names)))
+            for rule, names in self.spoke
+        ]
 
 
 class Hearing:
@@ -110,67 +109,60 @@ class Hearing:
         self.vocabulary = self.law.vocabulary
         self.census = strata.Census(question=question)
         # 1
-        self._request = _kept(self.law.heard, question.facts, question.as_of, self._hear_request)
-        self.request = self._request.scope
+        strata.verify_facts(question.facts, Level.REQUEST, self.vocabulary)
+        self.request = Scope(
+            self.law.blank,
+            self.vocabulary.derived[Level.REQUEST],
+            self.vocabulary.families,
+        )
+        self.request.update(question.facts)
+        self.request["as_of"] = question.as_of
+        self._request = Heard(scope=self.request, silent=[None] * len(self.law.rules))
+        self._judge(Level.REQUEST, self._request)
         # 2
         strata.verify_strata(question)
         matching = Matching(question.purpose)
         self.coverage: dict[ProfileId, Coverage] = {
-            profile_id: matching.coverage(profile)
-            for profile_id, profile in question.profiles.items()
+            stratum.profile: matching.coverage(question.profiles[stratum.profile])
+            for stratum in question.strata
         }
         self._profiles = {stratum.id: stratum.profile for stratum in question.strata}
+        self._silent: list[dict[int, Finding]] = []  # of each stratum
         held = sorted(question.strata, key=lambda stratum: stratum.id)
         self._strata = {stratum.id: self._heard_of(stratum) for stratum in held}
         self.scopes = {one: heard.scope for one, heard in self._strata.items()}
         # 3
         self.excluders: dict[StratumId, tuple[str, ...]] = {
-            one: tuple(rule for rule in self.law.excluding if heard.said.get(rule) is Result.HOLDS)
+            one: tuple(
+                rule.id
+                for rule, unknown in heard.spoke
+                if unknown is None and rule.acts_as is Effect.DENY
+            )
             for one, heard in self._strata.items()
         }
         self.selected = tuple(one for one, rules in self.excluders.items() if not rules)
         # 4
         chosen = {one: self.scopes[one].look for one in self.selected}
         facts = strata.selection_facts(self.census, chosen, self.request.look)
-        self._selection = _kept(
-            self._request.below, facts, None, lambda: self._hear(Level.SELECTION, facts)
-        )
-        self.selection = self._selection.scope
-        self.request_said = {**self._request.said, **self._selection.said}
-
-    def _hear_request(self) -> Heard:
-        strata.verify_facts(self.question.facts, Level.REQUEST, self.vocabulary)
-        given = {**self.question.facts, "as_of": self.question.as_of}
-        return self._hear(Level.REQUEST, given)
+        self.request.select(facts, self.vocabulary.derived[Level.SELECTION])
+        self.selection = self.request  # by now one scope: it holds the facts of both
+        self._judge(Level.SELECTION, self._request)
 
     def _heard_of(self, stratum: Stratum) -> Heard:
-        profile = tuple(strata.profile_facts(self.question.profiles[stratum.profile]))
-        covers = self.coverage[stratum.profile].covers
+        strata.verify_facts(stratum.facts, Level.STRATUM, self.vocabulary)
+        scope = self.request.stratum(stratum.facts, self.vocabulary.derived[Level.STRATUM])
+        scope.update(strata.profile_facts(self.question.profiles[stratum.profile]))
+        scope["consent.covers"] = self.coverage[stratum.profile].covers
+        silent: dict[int, Finding] = {}
+        self._silent.append(silent)
+        heard = Heard(scope=scope, silent=silent)
+        self._judge(Level.STRATUM, heard)
+        return heard
 
-        def hear() -> Heard:
-            strata.verify_facts(stratum.facts, Level.STRATUM, self.vocabulary)
-            given = {**stratum.facts, **dict(profile), "consent.covers": covers}
-            return self._hear(Level.STRATUM, given)
-
-        return _kept(self._request.below, stratum.facts, (profile, covers), hear)
-
-    def _hear(self, kind: Level, given: Mapping[str, Value | None]) -> Heard:
-        """What the rules of a kind say; those that cannot apply under the act are not asked."""
-        request = None if kind is Level.REQUEST else self.request
-        scope = Scope(given, self.vocabulary.derived[kind], request)
-        said = self.law.gates[kind].said(scope[ACT], scope.look)
-        places = self.law.places
-        rules = [self.law.rules[place] for place in sorted(places[rule_id] for rule_id in said)]
-        return Heard(
-            scope=scope,
-            said=said,
-            verdicts=tuple(
-                _verdict(rule, said[rule.id], scope)
-                for rule in rules
-                if said[rule.id] is not Result.DOES_NOT_HOLD
-            ),
-            silent=tuple(rule.silence for rule in rules if said[rule.id] is Result.DOES_NOT_HOLD),
-        )
+    def _judge(self, kind: Level, heard: Heard) -> None:
+        """Let the rules of a kind speak; those that cannot apply under the act are not asked."""
+        judge = self.law.gates[kind].judge(self.request[ACT])
+        judge(heard.scope, heard.silent, heard.spoke.append)
 
     def verdicts(self) -> Iterator[Verdict]:
         """What every rule says that holds or may hold.
@@ -178,11 +170,10 @@ class Hearing:
         A stratum-level rule may hold in some strata and be unknown in others: that is two verdicts.
         Of strata that are out, only the prohibitions that hold there are told.
         """
-        yield from self._request.verdicts
-        yield from self._selection.verdicts
+        yield from self._request.verdicts(self.vocabulary.alone)
         found: dict[tuple[Rule, Result], dict[StratumId, frozenset[str]]] = {}
         for one, heard in self._strata.items():
-            for each in heard.verdicts:
+            for each in heard.verdicts(self.vocabulary.alone):
                 if each.takes_out or one in self.selected:
                     missing = each.missing
                     if "consent.covers" in missing:
@@ -196,16 +187,13 @@ class Hearing:
                 missing=frozenset[str]().union(*by_stratum.values()),
             )
 
-    def silent(self, verdicts: Iterable[Verdict]) -> list[Finding]:
-        """The findings on the rules that apply and do not hold, in any stratum that may go."""
-        told = {verdict.rule.id for verdict in verdicts}
-        found = {
-            finding.rule: finding
-            for heard in self._strata.values()
-            for finding in heard.silent
-            if finding.rule not in told
-        }
-        return [*self._request.silent, *self._selection.silent, *found.values()]
+    def silent(self) -> list[Finding | None]:
+        """At its rule's place, the finding on each that applies and does not hold, somewhere at least."""
+        found = [*self._request.silent]
+        for silent in self._silent:
+            for place, finding in silent.items():
+                found[place] = finding
+        return found
 
     def open_consent(self, stratum_id: StratumId) -> frozenset[str]:
         """What leaves a stratum's coverage open: what the applicant did not say, or the consent."""
@@ -219,7 +207,7 @@ class Hearing:
         return Grounds(
             basis=covered.pop() if len(covered) == 1 else None,
             consent=self.coverage[self._profiles[stratum_id]].covers,
-            missing=self.scopes[stratum_id].roots(unknown),
+            missing=self.scopes[stratum_id].roots(tuple(sorted(unknown))),
         )
 
     def _tags(self, stratum_id: StratumId) -> tuple[frozenset[str], set[str]]:
@@ -243,65 +231,57 @@ class Hearing:
         answer: bool | None = False
         for rule in self.law.permits.get(tag, ()):
             at_stratum = rule.level is Level.STRATUM
-            result = (self._strata[stratum_id].said if at_stratum else self.request_said).get(
-                rule.id
-            )
+            heard = self._strata[stratum_id] if at_stratum else self._request
+            result = heard.result(rule, self.law.places[rule.id])
             if result is Result.HOLDS:
                 return True
             if result is Result.UNKNOWN:
                 answer = None
-                scope = self.scopes[stratum_id] if at_stratum else self.selection
-                unknown |= scope.roots(rule.missing(scope.look))
+                unknown |= heard.scope.roots(heard.said[rule.id] or ())
         return answer
 
-    def papers_relied_on(self) -> _Papers:
-        """Each paper without which the rules would speak otherwise, with its last day."""
-        key = tuple(self._strata[one] for one in self.selected)
-        kept = self._selection.papers
-        found = kept.get(key)
-        if found is None:
-            found = tuple(self._papers_relied_on())
-            if len(kept) >= KEPT:
-                kept.clear()
-            kept[key] = found
-        return found
+    def first_end(self) -> date | None:
+        """The last day of the paper that ends first, of those without which rules would speak otherwise.
 
-    def _papers_relied_on(self) -> Iterator[tuple[str, date]]:
-        """Found by letting each lapse the day before and hearing again the rules that look at it."""
+        Found by letting each lapse the day before, the first to end first, and hearing again the rules
+        that look at it.
+        """
         tags = frozenset[str]().union(*(self._tags(one)[0] for one in self.selected))
-        for kind, readers in sorted(self.law.papers.items()):
-            name = f"paper.{kind}.valid_to"
-            last = self.question.facts.get(name)
-            if not isinstance(last, date) or last < self.question.as_of:
-                continue
-            rules = [rule for rule in readers if _is_relied_on(rule, tags)]
-            if self._changes(rules, name, self.question.as_of - timedelta(days=1)):
-                yield kind, last
+        as_of = self.question.as_of
+        names = {kind: f"paper.{kind}.valid_to" for kind in self.law.papers}
+        ends = {kind: self.question.facts.get(name) for kind, name in names.items()}
+        days = [(last, kind) for kind, last in ends.items() if isinstance(last, date)]
+        for last, kind in sorted(days):
+            rules = [rule for rule in self.law.papers[kind] if _is_relied_on(rule, tags)]
+            if last >= as_of and self._changes(rules, names[kind], as_of - timedelta(days=1)):
+                return last
+        return None
 
     def _changes(self, rules: Iterable[Rule], name: str, value: date) -> bool:
         """Whether any of the rules would speak otherwise if one fact of the request were another."""
         stale = self.vocabulary.resting_on[name]
-        request = self.request.changed({name: value}, stale)
-        selection = self.selection.changed({name: value}, stale, request).look
-        said = self.request_said
-        if any(_differs(rule, selection, said) for rule in rules if rule.level is Level.REQUEST):
-            return True
+        at_request = [rule for rule in rules if rule.level is Level.REQUEST]
         at_strata = [rule for rule in rules if rule.level is Level.STRATUM]
+        heard = [(self._request, at_request)]
+        heard += [(self._strata[one], at_strata) for one in self.selected]
+        places = self.law.places
         return any(
-            _differs(rule, scope.look, self._strata[one].said)
-            for one in self.selected
-            for scope in [self.scopes[one].changed({name: value}, stale, request)]
-            for rule in at_strata
+            rule.result(look) is not each.result(rule, places[rule.id])
+            for each, asked in heard
+            if asked
+            for look in [each.scope.changed({name: value}, stale)]
+            for rule in asked
         )
 
 
-def _verdict(rule: Rule, result: Result, scope: Scope) -> Verdict:
-    unknown = rule.missing(scope.look) if result is Result.UNKNOWN else frozenset[str]()
-    return Verdict(rule=rule, result=result, missing=scope.roots(unknown))
+@lru_cache(maxsize=1024)
+def _holds(rule: Rule) -> Verdict:
+    return Verdict(rule=rule, result=Result.HOLDS)
 
 
-def _differs(rule: Rule, look: Lookup, said: Mapping[str, Result]) -> bool:
-    return rule.result(look) is not said.get(rule.id, Result.NOT_APPLICABLE)
+@lru_cache(maxsize=8192)  # most rules miss again what they missed of another request
+def _waits(rule: Rule, missing: tuple[frozenset[str], ...]) -> Verdict:
+    return Verdict(rule=rule, result=Result.UNKNOWN, missing=united(missing))
 
 
 def _is_relied_on(rule: Rule, tags: frozenset[str]) -> bool:

@@ -8,12 +8,15 @@ and their order never matters; what is unknown never helps; nothing that goes wr
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum, auto
+from operator import attrgetter
 from typing import assert_never
 
 from policies.decision import (
+    Count,
     Decision,
     Deny,
     Effect,
@@ -38,8 +41,8 @@ from policies.findings import (
 )
 from policies.hearing import Grounds, Hearing, Verdict
 from policies.request import PolicyError, Question, StratumId
-from policies.rules import Law
-from policies.vocabulary import Source, Vocabulary
+from policies.rules import Law, Rule
+from policies.vocabulary import Vocabulary
 
 
 class Outcome(Enum):
@@ -136,20 +139,14 @@ def _decide(hearing: Hearing) -> Decision:
     outcome = combine(standing)
     # 4
     weights = Weights(hearing, verdicts)
-    findings = [*hearing.silent(verdicts), *map(weights.finding, verdicts)]
-    places = hearing.law.places
-    # By pack, number, id; of one rule, what holds comes before what is unknown already.
-    findings.sort(key=lambda finding: places[finding.rule])
-    own: list[Finding] = []
+    own: tuple[Finding, ...] = ()
     if asked_nothing:
-        own = [NOTHING_ASKED]
+        own = (NOTHING_ASKED,)
     elif not standing.prohibited and outcome is not Outcome.HOLD:
         # Whoever judges a refer must see that something of it has no basis or consent; a hold is
         # decided again anyway, and its paper may well be the basis.
-        own = list(no_grounds(hearing, grounds))
-    if own:
-        findings = sorted([*findings, *own], key=lambda f: (f.pack, f.no, f.rule, f.result))
-    told = tuple(findings)
+        own = tuple(sorted(no_grounds(hearing, grounds), key=_ORDER))
+    told = _findings(hearing, weights, verdicts, own)
     selection = _selection(hearing, weights)
     digests = hearing.law.digests
     # 5
@@ -185,12 +182,37 @@ def _decide(hearing: Hearing) -> Decision:
             assert_never(outcome)
 
 
+#: How findings stand in a decision, as the rules do in the law; of one rule, what holds comes first.
+_ORDER = attrgetter("pack", "no", "rule", "result")
+
+
+def _findings(
+    hearing: Hearing, weights: Weights, verdicts: tuple[Verdict, ...], own: tuple[Finding, ...]
+) -> tuple[Finding, ...]:
+    """What is told of every rule that applies, and the PDP's `own` findings, in order."""
+    told = hearing.silent()
+    places = hearing.law.places
+    again: list[Finding] = []  # of rules that hold in some strata and are unknown in others
+    spoken: set[Rule] = set()
+    for verdict, finding in zip(verdicts, weights.findings(verdicts), strict=True):
+        if verdict.strata:
+            if verdict.rule in spoken:
+                again.append(finding)
+                continue
+            spoken.add(verdict.rule)
+        told[places[finding.rule]] = finding
+    at = hearing.law.before_own
+    found = [*filter(None, told[:at]), *own, *filter(None, told[at:])]
+    for finding in again:
+        insort(found, finding, key=_ORDER)
+    return tuple(found)
+
+
 def _unknown(blocking: list[Verdict], vocabulary: Vocabulary) -> Unknown:
     open_verdicts = [verdict for verdict in blocking if verdict.result is Result.UNKNOWN]
     if not open_verdicts:
         return Unknown.NOTHING
-    missing = frozenset[str]().union(*(verdict.missing for verdict in open_verdicts))
-    if all(vocabulary.facts[name].source is Source.APPLICANT for name in missing):
+    if all(verdict.missing <= vocabulary.applicants for verdict in open_verdicts):
         return Unknown.BY_APPLICANT
     return Unknown.BY_PERSON
 
@@ -203,7 +225,13 @@ def _grounded(grounds: list[Grounds]) -> bool | None:
     return None if None in answers else True
 
 
+_NO_COUNT = Count(people=0, items=0, units=0)
+_NOTHING = Selection(asked=_NO_COUNT, permitted=_NO_COUNT, strata=(), excluded=())
+
+
 def _selection(hearing: Hearing, weights: Weights) -> Selection:
+    if not hearing.scopes:
+        return _NOTHING
     out: dict[str, list[StratumId]] = {}
     for one, rules in hearing.excluders.items():
         for rule_id in rules:
@@ -219,9 +247,10 @@ def _selection(hearing: Hearing, weights: Weights) -> Selection:
         for rule in (hearing.law.stratum if out else ())
         if rule.id in out
     ]
+    asked = hearing.census.count(tuple(hearing.scopes))
     return Selection(
-        asked=hearing.census.count(tuple(hearing.scopes)),
-        permitted=hearing.census.count(hearing.selected),
+        asked=asked,
+        permitted=hearing.census.count(hearing.selected) if out else asked,
         strata=hearing.selected,
         excluded=tuple(excluded),
     )
@@ -230,8 +259,7 @@ def _selection(hearing: Hearing, weights: Weights) -> Selection:
 def _duties(hearing: Hearing, verdicts: tuple[Verdict, ...]) -> tuple[Obligation, ...]:
     profiles = {s.profile for s in hearing.question.strata if s.id in hearing.selected}
     consents = [duty for one in profiles for duty in hearing.coverage[one].duties]
-    rules = [(verdict.rule, verdict.result) for verdict in verdicts]
-    return (*duties_of_rules(rules), *duties_of_consents(consents))
+    return (*duties_of_rules(verdicts), *duties_of_consents(consents))
 
 
 def _papers(verdicts: tuple[Verdict, ...]) -> tuple[str, ...]:
@@ -242,7 +270,8 @@ def _papers(verdicts: tuple[Verdict, ...]) -> tuple[str, ...]:
 def _until(hearing: Hearing, duties: tuple[Obligation, ...]) -> date | None:
     """The last day a permit can stand on; None if nothing it stands on ends."""
     as_of = hearing.question.as_of
-    days = [last for _, last in hearing.papers_relied_on()]
+    end = hearing.first_end()
+    days = [] if end is None else [end]
     days += [
         expiry
         for one in hearing.selected

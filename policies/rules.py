@@ -9,18 +9,22 @@ ends them.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from policies.compiled import Judge, Line, compiled
 from policies.conditions import Condition
-from policies.decision import Citation, Effect, Finding, Owner, Result
+from policies.decision import Citation, Effect, Finding, Obligation, Owner, Result
 from policies.request import Value
 from policies.vocabulary import Function, Level, Lookup, Vocabulary
 
 #: How the file of a draft ends: its authority has published it for comments and not issued it.
 DRAFT = ".draft.yaml"
+
+#: The pack of what the PDP itself says.
+PDP = "pdp"
 
 #: Of how rules are evaluated and combined; raised with any change that can change a decision.
 VERSION = "1"
@@ -81,6 +85,9 @@ class Rule:
     acts_as: Effect = field(init=False)
     results: Mapping[bool | None, Mapping[bool | None, Result]] = field(init=False, repr=False)
     silence: Finding = field(init=False, repr=False)  # what is told of it where it does not hold
+    duty: Obligation | None = field(
+        init=False, repr=False
+    )  # what it attaches, as a decision has it
 
     def __post_init__(self) -> None:
         asks = self.effect is Effect.DENY and self.is_tentative
@@ -103,6 +110,16 @@ class Rule:
             paper=self.paper,
         )
         object.__setattr__(self, "silence", silence)
+        attached = self.obligation
+        duty = attached and Obligation(
+            id=attached.id,
+            rule=self.id,
+            no=self.no,
+            says=attached.says or self.says,
+            before_release=attached.before_release,
+            months=attached.months,
+        )
+        object.__setattr__(self, "duty", duty)
 
     @property
     def is_tentative(self) -> bool:
@@ -150,52 +167,38 @@ class Edition:
 
 
 class Gates:
-    """Rules of one kind, those that apply under the same condition together.
+    """Rules of one kind, as one function for each act: rules that cannot apply under it are not in it.
 
-    Owns a cache by act: rules that cannot apply under an act are not asked under it at all.
+    Owns a cache of these functions.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = tuple(rules)
-        self._under: dict[Value | None, _Gates] = {}
+    def __init__(self, rules: Iterable[Rule], places: Mapping[str, int]) -> None:
+        self.rules = tuple(rules)
+        self._places = places
+        self._under: dict[Value | None, Judge] = {}
 
-    def said(self, act: Value | None, look: Lookup) -> dict[str, Result]:
-        """What each rule that applies says, by its id, where `act` is asked for (None: unknown)."""
-        gates = self._under.get(act)
-        if gates is None:
-            gates = self._under[act] = self._made(act)
-        said: dict[str, Result] = {}
-        for applies, rules in gates:
-            gate = True if applies is None else applies(look)
-            if gate is not False:
-                for rule_id, results, holds in rules:
-                    said[rule_id] = results[gate][holds(look)]
-        return said
+    def judge(self, act: Value | None) -> Judge:
+        """The function that judges all rules which may apply where `act` is asked for (None: unknown)."""
+        judge = self._under.get(act)
+        if judge is None:
+            judge = self._under[act] = compiled([self._line(rule) for rule in self._asked(act)])
+        return judge
 
-    def _made(self, act: Value | None) -> _Gates:
-        gates: dict[str, tuple[Condition | None, list[Rule]]] = {}
-        for rule in self._rules:
+    def _asked(self, act: Value | None) -> Iterator[Rule]:
+        for rule in self.rules:
             acts = rule.applies.acts if rule.applies else None
             if act is None or acts is None or act in acts:
-                written = repr(rule.applies.data) if rule.applies else ""
-                gates.setdefault(written, (rule.applies, []))[1].append(rule)
-        return tuple(
-            (
-                applies.holds if applies else None,
-                tuple((rule.id, rule.results, rule.when.holds) for rule in rules),
-            )
-            for applies, rules in gates.values()
+                yield rule
+
+    def _line(self, rule: Rule) -> Line:
+        return Line(
+            place=self._places[rule.id],
+            applies=rule.applies.form if rule.applies else None,
+            when=rule.when.form,
+            rule=rule,
+            silence=rule.silence,
+            tentative=rule.effect is Effect.PERMIT and rule.is_tentative,
         )
-
-
-_Holds = Callable[[Lookup], bool | None]
-_Gates = tuple[
-    tuple[
-        _Holds | None,
-        tuple[tuple[str, Mapping[bool | None, Mapping[bool | None, Result]], _Holds], ...],
-    ],
-    ...,
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,8 +206,9 @@ class LawInForce:
     """The law of one day: its rules, also by level, sorted by pack, number, id; and all digests.
 
     `permits` are the permits by what they cover; `excluding` the prohibitions that take strata out; `gates`
-    the rules by what they look at: the request alone, the request with its selection, a stratum.
-    `heard` is the hearing's own.
+    the rules by what they look at: the request alone, the request with its selection, a stratum;
+    `blank` has, as unknown, every fact given or not that some rule may look at; `before_own` is the number
+    of rules whose findings stand before those of the PDP itself.
     """
 
     rules: tuple[Rule, ...]
@@ -218,15 +222,18 @@ class LawInForce:
     papers: Mapping[str, tuple[Rule, ...]] = field(init=False)
     excluding: tuple[str, ...] = field(init=False)
     gates: Mapping[Level, Gates] = field(init=False)
-    heard: dict[Hashable, Any] = field(init=False, default_factory=dict, repr=False)
+    blank: Mapping[str, None] = field(init=False)
+    before_own: int = field(init=False)
 
     def __post_init__(self) -> None:
+        asked: set[str] = set()
         rules = tuple(sorted(self.rules, key=lambda rule: (rule.pack, rule.no, rule.id)))
         by_kind: dict[Level, list[Rule]] = {level: [] for level in Level}
         permits: dict[str, list[Rule]] = {}
         papers: dict[str, list[Rule]] = {}
         for rule in rules:
             read = self.vocabulary.base_facts(rule.reads)
+            asked |= read
             levels = {self.vocabulary.facts[name].level for name in read}
             selects = rule.level is Level.REQUEST and Level.SELECTION in levels
             by_kind[Level.SELECTION if selects else rule.level].append(rule)
@@ -235,17 +242,20 @@ class LawInForce:
             for name in read:
                 if name.startswith("paper.") and name.endswith(".valid_to"):
                     papers.setdefault(name.split(".")[1], []).append(rule)
+        places = {rule.id: place for place, rule in enumerate(rules)}
         found = {
             "rules": rules,
             "request": tuple(r for r in rules if r.level is Level.REQUEST),
             "stratum": tuple(r for r in rules if r.level is Level.STRATUM),
-            "places": {rule.id: place for place, rule in enumerate(rules)},
+            "places": places,
             "permits": {tag: tuple(each) for tag, each in permits.items()},
             "papers": {kind: tuple(each) for kind, each in papers.items()},
             "excluding": tuple(
                 rule.id for rule in by_kind[Level.STRATUM] if rule.acts_as is Effect.DENY
             ),
-            "gates": {level: Gates(each) for level, each in by_kind.items()},
+            "before_own": bisect_right([rule.pack for rule in rules], PDP),
+            "blank": {n: None for n in asked if self.vocabulary.facts[n].derived is None},
+            "gates": {level: Gates(each, places) for level, each in by_kind.items()},
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)

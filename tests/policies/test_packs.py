@@ -734,7 +734,7 @@ def test_a_derived_fact_that_reads_what_it_did_not_declare_is_told():
 def test_a_derived_fact_of_low_confidence_is_unknown_until_confirmed(copy):
     def rumoured(law):
         scope = Scope({**CLEAR}, law.vocabulary.derived[Level.REQUEST])
-        return scope("rumoured"), scope.roots(["rumoured"])
+        return scope("rumoured"), scope.roots(("rumoured",))
 
     assert rumoured(small_law()) == (None, {"rumoured"})
     (copy / "checked.yaml").write_text(
@@ -749,9 +749,9 @@ def test_a_derived_fact_of_low_confidence_is_unknown_until_confirmed(copy):
 def test_roots_are_the_facts_that_would_have_to_be_supplied():
     vocabulary = small_law().vocabulary
     request = Scope({"as_of": date(2024, 6, 1)}, vocabulary.derived[Level.REQUEST])
-    stratum = Scope({}, vocabulary.derived[Level.STRATUM], request)
+    stratum = request.stratum({}, vocabulary.derived[Level.STRATUM])
     assert stratum("any_paper") is None
-    assert stratum.roots(["any_paper", "hgr_material", "item.kind"]) == {
+    assert stratum.roots(("any_paper", "hgr_material", "item.kind")) == {
         "paper.licence.recorded",
         "paper.report.recorded",
         "item.class",

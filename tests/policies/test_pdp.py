@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies import hearing, packs, vocabulary
+from policies import packs, vocabulary
 from policies.consent import DuoTerm, Duty, Profile, ProfileId
 from policies.decision import Deny, Effect, Hold, Permit, Refer, Result
 from policies.document import encode
@@ -857,14 +857,12 @@ def test_a_question_is_answered_alike_whatever_was_heard_before():
 
 
 @pytest.mark.parametrize("most", [0, 2])
-def test_no_more_than_so_many_requests_are_kept(monkeypatch, most):
-    monkeypatch.setattr(hearing, "KEPT", most)
+def test_no_more_than_so_many_derived_values_are_kept(monkeypatch, most):
     monkeypatch.setattr(vocabulary, "_KEPT", most)
     law = packs.load(DIRECTORY, FUNCTIONS)
     for price in (1, 2, 3, 1):
         asked = question({**CLEAR, "request.price": price}, ONE)
         assert encode(asked, decide(asked, law)) == encode(asked, decide(asked, anew()))
-        assert len(law.on(DAY).heard) <= max(most, 1)
         for fact in law.vocabulary.facts.values():
             assert fact.derived is None or len(fact.derived.known) <= max(most, 1)
 
@@ -915,7 +913,6 @@ def test_what_the_pdp_says_of_a_stratum_cannot_be_given_even_if_it_was_heard_bef
 
 def test_many_threads_may_ask_one_law_at_once(monkeypatch):
     """What it keeps is emptied under them all the time, and every answer is the same."""
-    monkeypatch.setattr(hearing, "KEPT", 1)
     monkeypatch.setattr(vocabulary, "_KEPT", 1)
     law = packs.load(DIRECTORY, FUNCTIONS)
     asked = [question({**facts}, ONE) for facts in (CLEAR, FOREIGN, REPORTED, {})]
