@@ -422,7 +422,8 @@ def main(arguments: list[str]) -> int:
     mistakes = check(Path(arguments[0]) if arguments else None)
     for mistake in mistakes:
         sys.stdout.write(f"{mistake}\n")
-    sys.stdout.write(f"{len(mistakes)} mistakes in the packs\n")
+    many = "mistake" if len(mistakes) == 1 else "mistakes"
+    sys.stdout.write(f"{len(mistakes)} {many} in the packs\n")
     return 1 if mistakes else 0
 
 
