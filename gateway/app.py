@@ -34,7 +34,7 @@ from gateway.api import (
 )
 from gateway.api.door import Door
 from gateway.bank import Bank
-from gateway.errors import CommitUnknownError, SettingsError
+from gateway.errors import CommitUnknownError, ProblemError, SettingsError
 from gateway.identity.caller import install, unscoped_routes
 from gateway.web import laws
 
@@ -100,7 +100,7 @@ def routes() -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     bank: Bank = app.state.bank
-    await pep.end_expired(bank)
+    await _end_expired(bank)
     await publish(bank)  # a log that cannot be published stops the start
     keeping = asyncio.create_task(_keep_publishing(bank, app.state.doubt))
     try:
@@ -118,6 +118,15 @@ async def publish(bank: Bank) -> None:
     await bank.database.write_async(lambda conn: log.publish(conn, bank.origin, bank.keys.log))
 
 
+async def _end_expired(bank: Bank) -> None:
+    try:
+        await pep.end_expired(bank)
+    except ProblemError:
+        # A ledger that does not agree keeps nobody from the log, and lets nothing out: a release looks
+        # at the last day itself.
+        _log.exception("expired grants could not be ended; `hgr ledger check` says what is wrong")
+
+
 async def _keep_publishing(bank: Bank, doubt: Doubt) -> None:
     day = bank.today()
     while not doubt.reason:
@@ -126,8 +135,8 @@ async def _keep_publishing(bank: Bank, doubt: Doubt) -> None:
             return
         try:
             if bank.today() != day:
-                await pep.end_expired(bank)
                 day = bank.today()
+                await _end_expired(bank)
             if await asyncio.to_thread(_has_grown, bank):
                 await publish(bank)
         except log.LogError as error:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from audit import log
 from gateway import deciding, effects, pep
+from gateway.app import create_app
 from gateway.bank import Bank, bump
 from gateway.demo_world import World
 from gateway.errors import ProblemError
@@ -497,6 +498,27 @@ def test_what_a_grant_was_promised_is_free_again_when_its_last_day_has_passed(
     assert kinds(bank)[-1] == "grant.expired"
     assert promised(bank) == 0
     whole(bank)
+
+
+def test_books_that_do_not_agree_keep_nobody_from_the_log(bank: Bank, clock: SettableClock) -> None:
+    grant_id = approve(bank, create(bank, {"until": "2026-12-01"}).case_id).grant_id
+    holding = metadata.tables["holding"]
+    bank.database.write(lambda conn: conn.execute(sa.update(holding).values(reserved=0)))
+    clock.advance(days=20)
+    with pytest.raises(ProblemError, match="no room"):
+        asyncio.run(pep.end_expired(bank))
+    app = create_app(bank)
+
+    async def start() -> None:
+        async with app.router.lifespan_context(app):
+            pass
+
+    asyncio.run(start())
+    with bank.database.read() as conn:
+        assert log.latest_checkpoint(conn, bank.origin) is not None
+        assert grants.get(conn, grant_id).state is grants.GrantState.ACTIVE, "rolled back, whole"
+    with pytest.raises(ProblemError, match="ended on"):
+        release(bank, grant_id)
 
 
 def test_tubes_are_promised_once_but_to_whoever_has_them_already(bank: Bank) -> None:
