@@ -84,7 +84,12 @@ def _all(truths: Iterable[bool | None]) -> bool | None:
 
 def _any(truths: Iterable[bool | None]) -> bool | None:
     """True if any is True, else None if any is None, else False. Stops at the first True."""
-    return _not(_all(_not(truth) for truth in truths))
+    known = True
+    for truth in truths:
+        if truth is True:
+            return True
+        known = known and truth is not None
+    return False if known else None
 
 
 def _not(truth: bool | None) -> bool | None:  # noqa: FBT001 -- a truth value is what it negates
