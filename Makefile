@@ -42,8 +42,8 @@ test-long: $(READY) ## the long campaigns
 	$(BIN)/python -m pytest -m long
 
 bench: $(READY) ## the cost of deciding beside two engines, and of a durable decision beside a bare endpoint
-	$(BIN)/python bench/policies.py
-	$(BIN)/python bench/decision.py
+	$(BIN)/python -m bench.policies
+	$(BIN)/python -m bench.decision
 
 clean: ## remove what make has made
 	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,11 +7,12 @@ its name and the reason (`SettingsError`, `audit.log.LogError`, `policies.packs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -39,6 +40,7 @@ from policies.rules import Law
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 _BANK = metadata.tables["bank"]
 
@@ -46,6 +48,56 @@ _BANK = metadata.tables["bank"]
 def system_clock() -> datetime:
     """The time now, aware UTC."""
     return datetime.now(UTC)
+
+
+#: So many readings of one version of the facts are kept at the most; then all are forgotten.
+_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """Readings of the registers under one version of the facts: `recall(key, read)` reads each once."""
+
+    kept: dict[Hashable, Any]
+    keeps: bool
+
+    def __call__(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What `read` says, which must hang on the version of the facts and on `key` alone."""
+        if key in self.kept:
+            return cast("T", self.kept[key])
+        value = read()
+        if self.keeps:
+            if len(self.kept) >= _KEPT:
+                self.kept.clear()
+            self.kept[key] = value
+        return value
+
+
+#: Nothing is kept of it: each is read anew.
+NOTHING_KEPT = Recall(kept={}, keeps=False)
+
+
+class Remembered:
+    """Readings of the registers that hold as long as no fact changes.
+
+    INVARIANT (see `bump`): under one committed version every reader reads the same. Only readers' readings
+    are kept: a version that a unit of the writer has just made may never be committed, and then be made
+    again by another.
+    """
+
+    def __init__(self) -> None:
+        self._version, self._kept = -1, dict[Hashable, Any]()
+        self._door = threading.Lock()
+
+    def at(self, conn: Connection, version: int) -> Recall:
+        """Those under the version that `conn` sees; of an older one than is kept, none."""
+        reads = not conn.info.get("write")
+        with self._door:
+            if version > self._version and reads:
+                self._version, self._kept = version, {}
+            if version == self._version:
+                return Recall(kept=self._kept, keeps=reads)
+        return Recall(kept={}, keeps=True)  # for this one reading alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +115,7 @@ class Bank:
     origin: str
     party_id: str
     clock: Clock = system_clock
+    remembered: Remembered = field(default_factory=Remembered, compare=False)
 
     @property
     def law(self) -> Law:

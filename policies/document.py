@@ -73,7 +73,11 @@ def encode(question: Question, decision: Decision) -> bytes:
     drafts = [name for name in decision.digests if name.endswith(DRAFT)]
     if drafts:
         raise DocumentError(f"decided with the draft `{drafts[0]}`: it is shown and never recorded")
-    return dumps({"v": VERSION, **_asked(question), **_decided(decision)})
+    parts = {name: dumps(part) for name, part in {"v": VERSION, **_asked(question)}.items()}
+    parts |= {name: dumps(part) for name, part in _decided(decision).items()}
+    parts["findings"] = b"[" + b",".join(map(_finding, decision.findings)) + b"]"
+    # As `dumps` writes an object: its names are ASCII, so in the order of their code points.
+    return b"{" + b",".join(b'"%s":%s' % (n.encode(), parts[n]) for n in sorted(parts)) + b"}"
 
 
 def question_from(content: bytes) -> Question:
@@ -251,7 +255,6 @@ def _value(value: Value) -> Json:
 def _decided(decision: Decision) -> dict[str, Json]:
     decided: dict[str, Json] = {
         "outcome": decision.outcome,
-        "findings": [_finding(finding) for finding in decision.findings],
         "obligations": [_obligation(obligation) for obligation in decision.obligations],
         "selection": _json(decision.selection),
         "digests": _json(decision.digests),
@@ -266,8 +269,20 @@ def _decided(decision: Decision) -> dict[str, Json]:
 _IN_THE_PACK = frozenset({"says", "fix", "cite", "confidence", "owner", "paper", "ask"})
 
 
-def _finding(finding: Finding) -> Json:
-    return {key: value for key, value in _object(finding).items() if key not in _IN_THE_PACK}
+#: The canonical bytes of findings by identity, each finding held so that no other can take its place: most
+#: are said again, as the same object, of another request.
+_written: dict[int, tuple[Finding, bytes]] = {}
+_KEPT = 16_384  # then all are forgotten
+
+
+def _finding(finding: Finding) -> bytes:
+    held = _written.get(id(finding))
+    if held is None:
+        said = {k: v for k, v in _object(finding).items() if k not in _IN_THE_PACK}
+        if len(_written) >= _KEPT:
+            _written.clear()
+        held = _written[id(finding)] = (finding, dumps(said))
+    return held[1]
 
 
 def _obligation(obligation: Obligation) -> Json:

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from gateway.bank import NOTHING_KEPT, Recall
 from gateway.errors import FieldError, ProblemError
 from gateway.registry import ledger
 from gateway.registry.ask import CohortAsked, ItemsAsked
@@ -92,7 +93,12 @@ class Asked:
 
 
 def resolve(
-    conn: Connection, items: ItemsAsked, diseases: DiseaseTree, own: Own = NOTHING_HELD
+    conn: Connection,
+    items: ItemsAsked,
+    diseases: DiseaseTree,
+    own: Own = NOTHING_HELD,
+    *,
+    recall: Recall = NOTHING_KEPT,
 ) -> Asked:
     """The condition an ask puts on holdings; `own`: what is promised to whoever asks.
 
@@ -104,7 +110,8 @@ def resolve(
         h.available.is_(True),
         ledger.tubes_of(own),
     ]
-    collections = _collections(conn, cohort)
+    named = tuple(cohort.collections)
+    collections = recall(("collections", named), lambda: _collections(conn, cohort))
     if cohort.collections:
         where.append(h.collection_id.in_(sorted(collections)))
     if cohort.sex is not None:
@@ -209,7 +216,7 @@ def donors(asked: Asked) -> sa.Select[tuple[str]]:
     return sa.select(_HOLDING.c.donor_id).where(*asked.where)
 
 
-def reduce(
+def reduce(  # noqa: PLR0913 - everything a holding is compared with, each once
     conn: Connection,
     asked: Asked,
     *,
@@ -219,6 +226,7 @@ def reduce(
     counted: Counted,
     purpose: str,
     only: frozenset[str] | None,
+    recall: Recall = NOTHING_KEPT,
 ) -> Reduced:
     """Reduce the asked-for holdings to strata as of `fit.as_of`.
 
@@ -237,6 +245,7 @@ def reduce(
         papers=papers,
         counted=counted,
         purpose=purpose,
+        recall=recall,
     )
     strata: dict[Key, list[Picked]] = defaultdict(list)
     expiries: dict[Key, date] = {}

@@ -17,7 +17,7 @@ from typing import Protocol, assert_never
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import SHANGHAI, bump
+from gateway.bank import NOTHING_KEPT, SHANGHAI, Recall, bump
 from gateway.registry import openings
 from gateway.registry.openings import DONORS, Opened
 from gateway.registry.ownership import Ownership
@@ -127,6 +127,7 @@ def count(
     ownership: Ownership,
     asked: sa.Select[tuple[str]] | None,
     as_of: date,
+    recall: Recall = NOTHING_KEPT,
 ) -> Counted:
     """What counts with a release of that day. `ownership` knows all parties of the past.
 
@@ -165,11 +166,14 @@ def count(
     same = before.way is Counting.RECIPIENT_PROJECT
     return Counted(
         way=before.way,
-        people=_people(conn, *which),
+        people=recall(
+            ("counted", before.way, project_id, recipient.group_id, as_of),
+            lambda: _people(conn, *which),
+        ),
         already=linked if same else asked_again(*which),
         linked=linked,
         is_open=DONORS in before.opened.whole,
-        abroad=_abroad(conn, as_of, before.opened),
+        abroad=recall(("abroad", as_of.year), lambda: _abroad(conn, as_of, before.opened)),
         which=which,
     )
 

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from gateway.bank import Bank, facts_version
+from gateway.bank import Bank, Recall, facts_version
 from gateway.errors import FieldError, ProblemError
 from gateway.registry import cohorts, counters, determinations, duties, ledger, papers
 from gateway.registry.ask import Ask, named_in, purpose_of, roles_of
@@ -91,14 +91,24 @@ def gather(
     is no party of the request.
     """
     version = facts_version(conn)
-    found = determinations.in_force(conn, as_of)
-    project = _project(conn, ask.project, requester_party_id)
+    recall = bank.remembered.at(conn, version)
+    found = recall(("found", as_of), lambda: determinations.in_force(conn, as_of))
+    project = recall(
+        ("project", ask.project, requester_party_id),
+        lambda: _project(conn, ask.project, requester_party_id),
+    )
     named = named_in(ask, requester_party_id)
-    before = counters.past(conn, project.id, bank.settings.counting)
-    ownership = _ownership(conn, bank, named, project, found, as_of, before.parties)
-    users = _users(conn, ask, _employers(named, project, ownership, bank))
+    before = recall(
+        ("past", project.id), lambda: counters.past(conn, project.id, bank.settings.counting)
+    )
+    ownership = _ownership(conn, bank, recall, named, project, found, as_of, before.parties)
+    users = _users(conn, recall, ask, _employers(named, project, ownership, bank))
     own = ledger.own(conn, held_by, whole=only is not None)
-    asked = None if ask.items is None else cohorts.resolve(conn, ask.items, bank.diseases, own)
+    asked = (
+        None
+        if ask.items is None
+        else cohorts.resolve(conn, ask.items, bank.diseases, own, recall=recall)
+    )
     fit = Fit(
         as_of=as_of,
         project_id=project.id,
@@ -108,7 +118,9 @@ def gather(
     )
     counting = tuple(
         papers.with_room(paper, own.quotas)
-        for paper in papers.counting(conn, fit, bank_party_id=bank.party_id)
+        for paper in recall(
+            ("papers", fit), lambda: papers.counting(conn, fit, bank_party_id=bank.party_id)
+        )
     )
     if asked and any(paper.states("dataset_sha256") is not None for paper in counting):
         fit = replace(fit, datasets=cohorts.dataset_digests(conn, asked))
@@ -123,6 +135,7 @@ def gather(
         ownership=ownership,
         asked=None if asked is None else cohorts.donors(asked),
         as_of=as_of,
+        recall=recall,
     )
     reduced = _NOTHING
     if asked is not None:
@@ -135,6 +148,7 @@ def gather(
             counted=counted,
             purpose=ask.purpose.research.value,
             only=only,
+            recall=recall,
         )
     facts: dict[str, Value | None] = {
         **_said(ask, reduced),
@@ -151,12 +165,16 @@ def gather(
     draws = tuple(_draws(chosen, ask, reduced, as_of))
     facts["papers.quotas"] = _quotas(draws, reduced)
     facts |= _reporter(conn, chosen["prior_report"], found, as_of)
-    facts |= duties.facts(
-        conn,
-        requester_id=requester_party_id,
-        project_id=project.id,
-        licence=chosen["preservation"],
-        as_of=as_of,
+    licence = chosen["preservation"]
+    facts |= recall(
+        ("duties", requester_party_id, project.id, licence and licence.id, as_of),
+        lambda: duties.facts(
+            conn,
+            requester_id=requester_party_id,
+            project_id=project.id,
+            licence=licence,
+            as_of=as_of,
+        ),
     )
     return Gathered(
         question=Question(
@@ -213,14 +231,17 @@ def _project(conn: Connection, project_id: str, party_id: str) -> Row[Any]:
 def _ownership(
     conn: Connection,
     bank: Bank,
+    recall: Recall,
     named: Mapping[str, str],
     project: Row[Any],
     found: Found,
     as_of: date,
     receivers: frozenset[str],
 ) -> Ownership:
-    wanted = {*named.values(), project.chinese_partner_id or bank.party_id, *receivers}
-    ownership = ownership_of(conn, wanted, found, as_of=as_of)
+    wanted = frozenset({*named.values(), project.chinese_partner_id or bank.party_id, *receivers})
+    ownership = recall(
+        ("ownership", wanted, as_of), lambda: ownership_of(conn, wanted, found, as_of=as_of)
+    )
     pointers = {"host": "/host/operator"}
     wrong = tuple(
         FieldError(pointer=pointers.get(role, f"/{role}"), detail=f"there is no party `{id_}`")
@@ -245,13 +266,17 @@ def _employers(
     return {*named.values(), bank.party_id, *chinese}
 
 
-def _users(conn: Connection, ask: Ask, employers: set[str]) -> list[Row[Any]]:
+def _users(conn: Connection, recall: Recall, ask: Ask, employers: set[str]) -> list[Row[Any]]:
     if not ask.users:
         return []
-    ids = sorted({user.researcher for user in ask.users})
-    known = {
-        row.id: row for row in conn.execute(sa.select(_RESEARCHER).where(_RESEARCHER.c.id.in_(ids)))
-    }
+    ids = tuple(sorted({user.researcher for user in ask.users}))
+    known = recall(
+        ("researchers", ids),
+        lambda: {
+            row.id: row
+            for row in conn.execute(sa.select(_RESEARCHER).where(_RESEARCHER.c.id.in_(ids)))
+        },
+    )
     wrong = tuple(
         FieldError(
             pointer=f"/users/{index}/researcher",

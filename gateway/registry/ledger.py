@@ -182,6 +182,7 @@ def reserve(conn: Connection, grant_id: str, draws: Iterable[Draw], *, now: date
     current, so somebody is wrong and the transaction must end.
     """
     items = [row for row in _items(conn, grant_id) if row.removed_at is None]
+    moves: list[_Move] = []
     for draw in draws:
         needed = draw.needs(items)
         if needed is None:
@@ -192,14 +193,14 @@ def reserve(conn: Connection, grant_id: str, draws: Iterable[Draw], *, now: date
             part = needed if last else min(needed, max(free, 0))
             needed -= part
             if part:
-                _move(
-                    conn, _Move(quota_id, None, "free", "reserved", part), grant_id, grant_id, now
-                )
-    for row in items:
-        if row.material:
-            tubes = _Move(None, row.holding_id, "free", "reserved", row.units)
-            _move(conn, tubes, grant_id, grant_id, now)
-    bump(conn)
+                moves.append(_Move(quota_id, None, "free", "reserved", part))
+    moves += [
+        _Move(None, row.holding_id, "free", "reserved", row.units) for row in items if row.material
+    ]
+    for move in moves:
+        _move(conn, move, grant_id, grant_id, now)
+    if moves:  # a grant that draws on nothing is no fact of another decision
+        bump(conn)
 
 
 def settle(conn: Connection, grant_id: str, *, cause_id: str, now: datetime) -> int:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from gateway.bank import Recall
 from gateway.registry import consents
 from gateway.registry.counters import GENOMIC, Counted
 from gateway.registry.determinations import Found
@@ -141,6 +142,7 @@ class Reader:
         papers: tuple[Paper, ...],
         counted: Counted,
         purpose: str,
+        recall: Recall,
     ) -> None:
         h = _HOLDING.c
         donors = sa.select(h.donor_id).where(*holdings)
@@ -152,10 +154,12 @@ class Reader:
         # Whether a genome of anybody else went there before is unknown until the past was stated.
         self._unlinked = False if counted.is_open else None
         self._collections = collections
-        self._bank = conn.execute(sa.select(metadata.tables["bank"].c.party_id)).scalar_one()
+        whose = sa.select(metadata.tables["bank"].c.party_id)
+        self._bank = recall("bank", lambda: conn.execute(whose).scalar_one())
         self._regions = {id_: row.special_region for id_, row in collections.items()}
         signed = conn.execute(sa.select(_CONSENT).where(_CONSENT.c.id.in_(consent_ids))).all()
-        meanings = consents.meanings(conn, {row.profile_id for row in signed})
+        profiles = frozenset(row.profile_id for row in signed)
+        meanings = recall(("meanings", profiles), lambda: consents.meanings(conn, profiles))
         #: The shared facts that the holdings' strata rest on, as (kind, id).
         self.rests_on = {("form", meaning.form_id) for meaning in meanings.values()}
         # What was signed on a form that is void is no consent: as if there were none.

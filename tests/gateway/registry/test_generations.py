@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from audit import log
 from gateway import deciding, pep, standing
-from gateway.bank import Bank, open_bank
+from gateway.bank import Bank, bump, open_bank
 from gateway.errors import ProblemError, SettingsError
 from gateway.registry import generations
 from gateway.release import grants
@@ -417,9 +418,12 @@ def test_an_obligation_more_is_an_impact_that_stops_nothing(bank: Bank) -> None:
 def test_cases_and_grants_that_cannot_be_decided_any_more_are_named(bank: Bank) -> None:
     granted, waiting = create(bank, AGGREGATE), create(bank)
     researcher = metadata.tables["researcher"]
-    bank.database.write(
-        lambda conn: conn.execute(sa.update(researcher).values(employer_id="pty_cart_jv"))
-    )
+
+    def elsewhere(conn: Connection) -> None:
+        conn.execute(sa.update(researcher).values(employer_id="pty_cart_jv"))
+        bump(conn)
+
+    bank.database.write(elsewhere)
     found = impact(bank, bank.law)
     assert found.undecidable == (waiting.case_id, granted.grant_id)
 
