@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from audit import merkle
 from audit.check import check, check_head, checkpoint_of
@@ -89,6 +89,30 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 # reliability: "alarm and stop if now < last - 2 s"; below that, clocks of two machines may differ.
 _TOLERATED_US: Final = 2_000_000
 _IN_CHUNK: Final = 500  # parameters of one IN; SQLite allows 32,766, old builds 999
+
+# Said once: to build a statement costs more than to run it, and these run for every entry.
+_LEAVES: Final = insert(log_leaf)
+_KNOWN_DOCUMENTS: Final = select(log_document.c.digest).where(
+    log_document.c.digest.in_(bindparam("digests", expanding=True))
+)
+_LENGTHEN: Final = (
+    update(log_tile)
+    .where(
+        log_tile.c.origin == bindparam("whose"),
+        log_tile.c.level == bindparam("at_level"),
+        log_tile.c.n == bindparam("at_n"),
+    )
+    .values(data=bindparam("data"))
+)
+_SWAP: Final = (
+    update(log_head)
+    .where(
+        log_head.c.origin == bindparam("whose"),
+        log_head.c.size == bindparam("old_size"),
+        log_head.c.epoch == bindparam("old_epoch"),
+    )
+    .values({n: bindparam(n) for n in ("size", "root", "frontier", "last_time_us")})
+)
 
 
 class LogExistsError(LogError):
@@ -190,7 +214,7 @@ def append(
     # 4 The primary key (origin, idx) refuses a second entry of one index. A crash between these
     #   writes leaves nothing: they belong to one transaction with the head.
     conn.execute(
-        insert(log_leaf),
+        _LEAVES,
         [
             {"origin": origin, "idx": one.index, "leaf": one.leaf, "leaf_hash": one.leaf_hash}
             for one in appended
@@ -214,18 +238,16 @@ def append(
     for one in appended:
         tree.append(one.leaf_hash)
     swapped = conn.execute(
-        update(log_head)
-        .where(
-            log_head.c.origin == origin,
-            log_head.c.size == old.size,
-            log_head.c.epoch == old.epoch,
-        )
-        .values(
-            size=tree.size,
-            root=tree.root(),
-            frontier=b"".join(tree.peaks),
-            last_time_us=first_us + len(drafts) - 1,
-        )
+        _SWAP,
+        {
+            "whose": origin,
+            "old_size": old.size,
+            "old_epoch": old.epoch,
+            "size": tree.size,
+            "root": tree.root(),
+            "frontier": b"".join(tree.peaks),
+            "last_time_us": first_us + len(drafts) - 1,
+        },
     )
     if swapped.rowcount != 1:
         raise HeadMovedError(f"the head of `{origin}` is no longer at `{old.size}`")
@@ -303,11 +325,7 @@ def _store_documents(conn: Connection, sealed: Sequence[SealedLeaf]) -> None:
     digests = list(bodies)
     for at in range(0, len(digests), _IN_CHUNK):
         chunk = digests[at : at + _IN_CHUNK]
-        known = set(
-            conn.execute(select(log_document.c.digest).where(log_document.c.digest.in_(chunk)))
-            .scalars()
-            .all()
-        )
+        known = set(conn.execute(_KNOWN_DOCUMENTS, {"digests": chunk}).scalars().all())
         missing = [{"digest": one, "body": bodies[one]} for one in chunk if one not in known]
         if missing:
             conn.execute(insert(log_document), missing)
@@ -346,11 +364,8 @@ def _grow_tiles(
     if rows:
         conn.execute(insert(log_tile), rows)
     for level, n in grown.keys() - begun:
-        lengthened = conn.execute(
-            update(log_tile)
-            .where(log_tile.c.origin == origin, log_tile.c.level == level, log_tile.c.n == n)
-            .values(data=b"".join(grown[level, n]))
-        )
+        where = {"whose": origin, "at_level": level, "at_n": n}
+        lengthened = conn.execute(_LENGTHEN, where | {"data": b"".join(grown[level, n])})
         if lengthened.rowcount != 1:
             raise HeadMovedError(f"tile `{level}/{n}` of `{origin}` is gone")
 

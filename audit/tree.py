@@ -10,7 +10,8 @@ asked for is cut to that tree.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -18,11 +19,13 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     MetaData,
+    Select,
     SmallInteger,
     String,
     Table,
     Text,
     and_,
+    bindparam,
     or_,
     select,
 )
@@ -117,6 +120,22 @@ log_opening: Final = Table(
 
 # ---- reading -------------------------------------------------------------------------------------
 
+# Said once: to build a statement costs more than to run it, and these run for every entry.
+_HEAD: Final = select(log_head).where(log_head.c.origin == bindparam("whose"))
+_LOCKED_HEAD: Final = _HEAD.with_for_update()
+
+
+@lru_cache
+def _edge(tiles: int) -> Select[tuple[int, bytes]]:
+    """So many tiles of a log, the first at `level0` and `n0`."""
+    places = [
+        and_(log_tile.c.level == bindparam(f"level{i}"), log_tile.c.n == bindparam(f"n{i}"))
+        for i in range(tiles)
+    ]
+    return select(log_tile.c.level, log_tile.c.data).where(
+        log_tile.c.origin == bindparam("whose"), or_(*places)
+    )
+
 
 class LogError(Exception):
     """Something about the log stands in the way."""
@@ -157,10 +176,7 @@ def head(conn: Connection, origin: str, *, lock: bool = False) -> Head:
 
     Raises `NotInLogError` if there is no such log.
     """
-    query = select(log_head).where(log_head.c.origin == origin)
-    if lock:
-        query = query.with_for_update()
-    row = conn.execute(query).one_or_none()
+    row = conn.execute(_LOCKED_HEAD if lock else _HEAD, {"whose": origin}).one_or_none()
     if row is None:
         raise NotInLogError(f"there is no log `{origin}`")
     return Head(
@@ -309,10 +325,10 @@ def edge_tiles(conn: Connection, origin: str, size: int) -> dict[int, tuple[byte
     wanted: list[Tile] = list(right_edge(size))
     if not wanted:
         return {}
-    places = [and_(log_tile.c.level == one.level, log_tile.c.n == one.index) for one in wanted]
-    rows = conn.execute(
-        select(log_tile.c.level, log_tile.c.data).where(log_tile.c.origin == origin, or_(*places))
-    )
+    places: dict[str, Any] = {"whose": origin}
+    for i, one in enumerate(wanted):
+        places |= {f"level{i}": one.level, f"n{i}": one.index}
+    rows = conn.execute(_edge(len(wanted)), places)
     found = {row.level: row.data for row in rows}
     edge: dict[int, tuple[bytes, ...]] = {}
     for one in wanted:

@@ -43,6 +43,7 @@ Clock = Callable[[], datetime]
 T = TypeVar("T")
 
 _BANK = metadata.tables["bank"]
+_VERSION = sa.select(_BANK.c.facts_version)
 
 
 def system_clock() -> datetime:
@@ -273,7 +274,7 @@ def bump(conn: Connection) -> None:
 
 def facts_version(conn: Connection) -> int:
     """The version of the facts in force in this transaction."""
-    return int(conn.execute(sa.select(_BANK.c.facts_version)).scalar_one())
+    return int(conn.execute(_VERSION).scalar_one())
 
 
 def _whose(conn: Connection, settings: Settings, keys: Keys) -> Row[Any]:

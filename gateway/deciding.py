@@ -43,6 +43,8 @@ SMALL = 20
 
 _decisions = table_of(DecisionRow)
 _rests_on = table_of(DecisionRestsOn)
+# Said once: to build a statement costs more than to run it.
+_RECORD, _REST = sa.insert(_decisions), sa.insert(_rests_on)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,26 +262,25 @@ def record(
         blind=prepared.blind,
         request=request,
     )
-    conn.execute(
-        sa.insert(_decisions).values(
-            id=decision_id,
-            request_id=request.id if request else None,
-            version=request.version if request else None,
-            party_id=prepared.party_id,
-            occasion=occasion,
-            outcome=decision.outcome,
-            blind=prepared.blind,
-            as_of=answer.as_of,
-            document_sha256=answer.document_sha256,
-            leaf_index=entry.index,
-            facts_version=prepared.gathered.facts_version,
-            decided_at=entry.time,
-            law_generation_id=prepared.generation,
-        )
-    )
+    row = {
+        "id": decision_id,
+        "request_id": request.id if request else None,
+        "version": request.version if request else None,
+        "party_id": prepared.party_id,
+        "occasion": occasion,
+        "outcome": decision.outcome,
+        "blind": prepared.blind,
+        "as_of": answer.as_of,
+        "document_sha256": answer.document_sha256,
+        "leaf_index": entry.index,
+        "facts_version": prepared.gathered.facts_version,
+        "decided_at": entry.time,
+        "law_generation_id": prepared.generation,
+    }
+    conn.execute(_RECORD, row)
     if request is not None:  # a dry run has no effect that could be undone
         conn.execute(
-            sa.insert(_rests_on),
+            _REST,
             [
                 {"decision_id": decision_id, "kind": kind, "subject_id": subject}
                 for kind, subject in sorted(prepared.gathered.rests_on)

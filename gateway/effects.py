@@ -85,8 +85,9 @@ def apply(
             case_id, state = case.id, REQUEST_STATES[case.state]
         case _:
             assert_never(dossier.outcome)
-    requests.set_state(conn, request.id, state, now=bank.now())
-    request = requests.get(conn, request.id, party_id=None)
+    now = bank.now()
+    revision = requests.set_state(conn, request.id, state, now=now)
+    request = replace(request, state=state, revision=revision, updated_at=now)
     return replace(answer, request=request, grant_id=grant_id, case_id=case_id)
 
 

@@ -21,6 +21,11 @@ from gateway.tables import Idempotency, table_of
 
 T = TypeVar("T")
 _answers = table_of(Idempotency)
+# Said once: to build a statement costs more than to run it.
+_STORE = sa.insert(_answers)
+_STORED = sa.select(_answers).where(
+    _answers.c.client == sa.bindparam("who"), _answers.c.key == sa.bindparam("under")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +84,7 @@ def replayed(bank: Bank, reply: Reply) -> Rendered | None:
 def _stored(conn: Connection, reply: Reply) -> Rendered | None:
     if reply.key is None:
         return None
-    query = sa.select(_answers).where(
-        _answers.c.client == reply.client, _answers.c.key == reply.key
-    )
-    row = conn.execute(query).first()
+    row = conn.execute(_STORED, {"who": reply.client, "under": reply.key}).first()
     if row is None:
         return None
     if (row.route, row.body_hash) != (reply.route, reply.body_hash):
@@ -97,15 +99,14 @@ def _stored(conn: Connection, reply: Reply) -> Rendered | None:
 def _store(conn: Connection, reply: Reply, rendered: Rendered, now: datetime) -> None:
     if reply.key is None:
         return
-    conn.execute(
-        sa.insert(_answers).values(
-            client=reply.client,
-            key=reply.key,
-            route=reply.route,
-            body_hash=reply.body_hash,
-            status=rendered.status,
-            response=rendered.body,
-            headers=dict(rendered.headers),
-            created_at=now,
-        )
-    )
+    answered = {
+        "client": reply.client,
+        "key": reply.key,
+        "route": reply.route,
+        "body_hash": reply.body_hash,
+        "status": rendered.status,
+        "response": rendered.body,
+        "headers": dict(rendered.headers),
+        "created_at": now,
+    }
+    conn.execute(_STORE, answered)

@@ -36,6 +36,13 @@ _HOLDING = metadata.tables["holding"]
 _DONOR = metadata.tables["donor"]
 _COLLECTION = metadata.tables["collection"]
 
+# Said once: to build a statement costs more than to run it.
+_DONORS_BY_CODE, _HOLDINGS_BY_CODE = (
+    sa.select(table.c.id, table.c.code).where(
+        table.c.code.in_(sa.bindparam("codes", expanding=True))
+    )
+    for table in (_DONOR, _HOLDING)
+)
 #: What is read of a holding beside what rules tell it by: what is free of it, and how large it is.
 _SHELF = ("kept", "reserved", "volume_ul", "bytes")
 #: So many unknown names are listed at the most in one answer.
@@ -148,18 +155,8 @@ def _collections(conn: Connection, cohort: CohortAsked) -> dict[str, Row[Any]]:
 
 def _samples(conn: Connection, cohort: CohortAsked) -> sa.ColumnElement[bool]:
     names = sorted(set(cohort.samples))
-    donors = {
-        code: id_
-        for id_, code in conn.execute(
-            sa.select(_DONOR.c.id, _DONOR.c.code).where(_DONOR.c.code.in_(names))
-        )
-    }
-    holdings = {
-        code: id_
-        for id_, code in conn.execute(
-            sa.select(_HOLDING.c.id, _HOLDING.c.code).where(_HOLDING.c.code.in_(names))
-        )
-    }
+    donors = {code: id_ for id_, code in conn.execute(_DONORS_BY_CODE, {"codes": names})}
+    holdings = {code: id_ for id_, code in conn.execute(_HOLDINGS_BY_CODE, {"codes": names})}
     unknown = [
         FieldError(pointer=f"/items/cohort/samples/{index}", detail=f"there is no sample `{name}`")
         for index, name in enumerate(cohort.samples)

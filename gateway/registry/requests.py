@@ -22,6 +22,26 @@ _requests = table_of(AccessRequest)
 _versions = table_of(RequestVersion)
 _decisions = table_of(DecisionRow)
 
+# Said once: to build a statement costs more than to run it.
+_CREATE, _SAVE = sa.insert(_requests), sa.insert(_versions)
+_SUBMIT = (
+    sa.update(_versions)
+    .where(
+        _versions.c.request_id == sa.bindparam("request"), _versions.c.n == sa.bindparam("version")
+    )
+    .values(submitted_at=sa.bindparam("at"))
+)
+_MOVE = (
+    sa.update(_requests)
+    .where(_requests.c.id == sa.bindparam("request"))
+    .values(
+        state=sa.bindparam("to"),
+        revision=_requests.c.revision + 1,
+        updated_at=sa.bindparam("at"),
+    )
+    .returning(_requests.c.revision)
+)
+
 #: States from which nothing more can come.
 ENDED = frozenset({"withdrawn", "closed"})
 
@@ -55,22 +75,22 @@ def create(
     conn: Connection, ask: Ask, *, party_id: str, key_id: str, saved_by: str, now: datetime
 ) -> Request:
     """A new request in state draft, version 1."""
-    request_id = new_id("req")
-    conn.execute(
-        sa.insert(_requests).values(
-            id=request_id,
-            party_id=party_id,
-            key_id=key_id,
-            project_id=ask.project,
-            state="draft",
-            version=1,
-            revision=1,
-            created_at=now,
-            updated_at=now,
-        )
+    made = Request(
+        id=new_id("req"),
+        party_id=party_id,
+        key_id=key_id,
+        project_id=ask.project,
+        state="draft",
+        version=1,
+        revision=1,
+        ask=ask,
+        created_at=now,
+        updated_at=now,
     )
-    _save(conn, request_id, 1, ask, saved_by=saved_by, now=now)
-    return get(conn, request_id, party_id=party_id)
+    columns = {name: getattr(made, name) for name in Request.__slots__ if name != "ask"}
+    conn.execute(_CREATE, columns)
+    _save(conn, made.id, 1, ask, saved_by=saved_by, now=now)
+    return made
 
 
 def get(conn: Connection, request_id: str, *, party_id: str | None) -> Request:
@@ -160,26 +180,19 @@ def amend(
 
 def mark_submitted(conn: Connection, request: Request, *, now: datetime) -> None:
     """Freeze the current version."""
-    conn.execute(
-        sa.update(_versions)
-        .where(_versions.c.request_id == request.id, _versions.c.n == request.version)
-        .values(submitted_at=now)
-    )
+    conn.execute(_SUBMIT, {"request": request.id, "version": request.version, "at": now})
 
 
 def set_state(conn: Connection, request_id: str, state: str, *, now: datetime) -> int:
     """Move a request on; returns its new revision."""
-    conn.execute(
-        sa.update(_requests)
-        .where(_requests.c.id == request_id)
-        .values(state=state, revision=_requests.c.revision + 1, updated_at=now)
-    )
-    query = sa.select(_requests.c.revision).where(_requests.c.id == request_id)
-    return int(conn.execute(query).scalar_one())
+    moved = conn.execute(_MOVE, {"request": request_id, "to": state, "at": now})
+    return int(moved.scalar_one())
 
 
 def difference(conn: Connection, request: Request) -> tuple[Difference, ...]:
     """What the current version changes against the last submitted one; empty for the first."""
+    if request.version == 1:
+        return ()
     query = sa.select(_versions.c.body).where(
         _versions.c.request_id == request.id, _versions.c.n == request.version - 1
     )
@@ -223,15 +236,9 @@ def body(ask: Ask) -> dict[str, object]:
 def _save(
     conn: Connection, request_id: str, n: int, ask: Ask, *, saved_by: str, now: datetime
 ) -> None:
-    conn.execute(
-        sa.insert(_versions).values(
-            request_id=request_id,
-            n=n,
-            body=json.dumps(body(ask), ensure_ascii=False, sort_keys=True).encode(),
-            saved_by=saved_by,
-            saved_at=now,
-        )
-    )
+    text = json.dumps(body(ask), ensure_ascii=False, sort_keys=True).encode()
+    saved = {"request_id": request_id, "n": n, "body": text, "saved_by": saved_by, "saved_at": now}
+    conn.execute(_SAVE, saved)
 
 
 def _from_row(row: sa.Row[tuple[object, ...]]) -> Request:

@@ -38,6 +38,16 @@ class GrantState(StrEnum):
 LIVE = (GrantState.ACTIVE, GrantState.SUSPENDED)
 
 
+# Said once: to build a statement costs more than to run it.
+_CREATE, _CREATE_ITEMS = sa.insert(GRANT), sa.insert(ITEM)
+_STANDS = sa.select(GRANT.c.id).where(
+    sa.or_(
+        GRANT.c.id == sa.bindparam("grant"),
+        sa.and_(GRANT.c.request_id == sa.bindparam("request"), GRANT.c.state.in_(LIVE)),
+    )
+)
+
+
 class Picked(Protocol):
     """One holding that a selection picked (`registry.cohorts` makes them)."""
 
@@ -119,33 +129,26 @@ def create(  # noqa: PLR0913 - a row's columns, each by its name
     if until < now.astimezone(SHANGHAI).date():
         raise ProblemError("not_releasable", f"the last good day, {until}, has passed")
     grant_id = grant_id_for(decision_id)
-    there = conn.execute(
-        sa.select(GRANT.c.id).where(
-            sa.or_(
-                GRANT.c.id == grant_id,
-                sa.and_(GRANT.c.request_id == request_id, GRANT.c.state.in_(LIVE)),
-            )
-        )
-    ).first()
+    there = conn.execute(_STANDS, {"grant": grant_id, "request": request_id}).first()
     if there is not None:
         raise ProblemError("already_done", f"grant `{there.id}` stands for this")
-    conn.execute(
-        sa.insert(GRANT).values(
-            id=grant_id,
-            request_id=request_id,
-            decision_id=decision_id,
-            party_id=party_id,
-            project_id=project_id,
-            state=GrantState.ACTIVE,
-            until=until,
-            accepted=sorted(accepted),
-            revision=1,
-            created_at=now,
-            updated_at=now,
-        )
+    made = Grant(
+        id=grant_id,
+        request_id=request_id,
+        decision_id=decision_id,
+        party_id=party_id,
+        project_id=project_id,
+        state=GrantState.ACTIVE,
+        until=until,
+        accepted=tuple(sorted(accepted)),
+        revision=1,
+        created_at=now,
+        updated_at=now,
     )
+    columns = {one.name: getattr(made, one.name) for one in fields(Grant)}
+    conn.execute(_CREATE, columns | {"accepted": list(made.accepted)})
     conn.execute(
-        sa.insert(ITEM),
+        _CREATE_ITEMS,
         [
             {
                 "grant_id": grant_id,
@@ -161,7 +164,7 @@ def create(  # noqa: PLR0913 - a row's columns, each by its name
             for one in items
         ],
     )
-    return get(conn, grant_id)
+    return made
 
 
 def get(conn: Connection, grant_id: str, *, party_id: str | None = None) -> Grant:
