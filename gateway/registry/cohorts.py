@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -26,7 +26,7 @@ from gateway.registry.counters import Counted
 from gateway.registry.determinations import Found
 from gateway.registry.ledger import NOTHING_HELD, Own
 from gateway.registry.papers import Fit, Paper
-from gateway.registry.strata import HELD, Key, Reader
+from gateway.registry.strata import HELD, Key, Named, Reader
 from gateway.tables import metadata
 from policies.consent import Profile, ProfileId
 from policies.disease import DiseaseTree, UnknownDiseaseError
@@ -45,6 +45,8 @@ _DONORS_BY_CODE, _HOLDINGS_BY_CODE = (
 )
 #: What is read of a holding beside what rules tell it by: what is free of it, and how large it is.
 _SHELF = ("kept", "reserved", "volume_ul", "bytes")
+#: Up to so many holdings the database is asked by name for what belongs to them.
+_FEW = 500
 #: So many unknown names are listed at the most in one answer.
 _NAMED = 20
 
@@ -208,14 +210,23 @@ def dataset_digests(conn: Connection, asked: Asked) -> frozenset[str] | None:
     )
 
 
-def donors(asked: Asked) -> sa.Select[tuple[str]]:
-    """The ids of everybody with something asked for, as a statement."""
-    return sa.select(_HOLDING.c.donor_id).where(*asked.where)
+def read(conn: Connection, asked: Asked) -> Sequence[Row[Any]]:
+    """The holdings asked for, by id: what rules tell them by and what is free of them."""
+    wanted = sa.select(*(_HOLDING.c[name] for name in (*HELD, *_SHELF))).where(*asked.where)
+    return conn.execute(wanted.order_by(_HOLDING.c.id)).all()
+
+
+def named_by(asked: Asked, holdings: Sequence[Row[Any]], column: str) -> Named:
+    """What the holdings asked for name in a column: the values while they are few, else a statement."""
+    if len(holdings) <= _FEW:
+        return sorted({getattr(row, column) for row in holdings} - {None})
+    return sa.select(_HOLDING.c[column]).where(*asked.where)
 
 
 def reduce(  # noqa: PLR0913 - everything a holding is compared with, each once
     conn: Connection,
     asked: Asked,
+    holdings: Sequence[Row[Any]],
     *,
     fit: Fit,
     found: Found,
@@ -227,14 +238,14 @@ def reduce(  # noqa: PLR0913 - everything a holding is compared with, each once
 ) -> Reduced:
     """Reduce the asked-for holdings to strata as of `fit.as_of`.
 
-    1 read holdings, consents, donors, withdrawals and forms; 2 number what rules can tell apart;
-    3 sort every holding into its stratum; 4 count. `counted`: what was given before.
+    1 read their consents, donors, withdrawals and forms; 2 number what rules can tell apart;
+    3 sort every holding into its stratum; 4 count. `holdings` are those `read`; `counted`: what was given
+    before.
     """
-    wanted = sa.select(*(_HOLDING.c[name] for name in (*HELD, *_SHELF))).where(*asked.where)
-    holdings = conn.execute(wanted.order_by(_HOLDING.c.id)).all()
     reader = Reader(
         conn,
-        holdings=asked.where,
+        donors=named_by(asked, holdings, "donor_id"),
+        consent_ids=named_by(asked, holdings, "consent_id"),
         kinds=frozenset(asked.items.kinds),
         collections=asked.collections,
         fit=fit,

@@ -8,7 +8,7 @@ rows; until the bank's past was stated by two people a counter is unknown (`gate
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain
@@ -125,13 +125,13 @@ def count(
     recipient: Recipient,
     project_id: str,
     ownership: Ownership,
-    asked: sa.Select[tuple[str]] | None,
+    asked: Sequence[str] | sa.Select[tuple[str]] | None,
     as_of: date,
     recall: Recall = NOTHING_KEPT,
 ) -> Counted:
     """What counts with a release of that day. `ownership` knows all parties of the past.
 
-    `asked` selects the ids of the donors asked for; None: nothing is.
+    `asked` are the ids of the donors asked for, or a statement that gives them; None: nothing is.
 
     Implementing Rules art. 37(3), "人数大于500例": per transfer, project or recipient the words do not say
     (law.md, ambiguities, 2). Exome and genome are counted together, each person once.

@@ -125,6 +125,7 @@ def gather(
     if asked and any(paper.states("dataset_sha256") is not None for paper in counting):
         fit = replace(fit, datasets=cohorts.dataset_digests(conn, asked))
     chosen = {kind: papers.choose(counting, kind, fit) for kind in papers.KINDS}
+    holdings = [] if asked is None else cohorts.read(conn, asked)
     receiving = named.get("recipient", requester_party_id)
     recipient = Recipient(party_id=receiving, group_id=ownership.group(receiving))
     counted = counters.count(
@@ -133,7 +134,7 @@ def gather(
         recipient=recipient,
         project_id=project.id,
         ownership=ownership,
-        asked=None if asked is None else cohorts.donors(asked),
+        asked=None if asked is None else cohorts.named_by(asked, holdings, "donor_id"),
         as_of=as_of,
         recall=recall,
     )
@@ -142,6 +143,7 @@ def gather(
         reduced = cohorts.reduce(
             conn,
             asked,
+            holdings,
             fit=fit,
             found=found,
             papers=counting,

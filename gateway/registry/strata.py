@@ -23,10 +23,12 @@ from gateway.tables import metadata
 from policies.consent import Profile, ProfileId
 from policies.request import Facts, Value
 
-_HOLDING = metadata.tables["holding"]
 _CONSENT = metadata.tables["consent"]
 _DONOR = metadata.tables["donor"]
 _WITHDRAWAL = metadata.tables["withdrawal"]
+
+#: Ids: some, or a statement that gives them.
+Named = Sequence[str] | sa.Select[tuple[str]]
 
 #: Decree 717 came into force: what was collected or worded before is legacy.
 REGULATIONS = date(2019, 7, 1)
@@ -134,7 +136,8 @@ class Reader:
         self,
         conn: Connection,
         *,
-        holdings: tuple[sa.ColumnElement[bool], ...],
+        donors: Named,
+        consent_ids: Named,
         kinds: frozenset[str],
         collections: Mapping[str, Row[Any]],
         fit: Fit,
@@ -144,9 +147,6 @@ class Reader:
         purpose: str,
         recall: Recall,
     ) -> None:
-        h = _HOLDING.c
-        donors = sa.select(h.donor_id).where(*holdings)
-        consent_ids = sa.select(h.consent_id).where(*holdings)
         self._items, self._donor_facts = _Distinct(*_ITEM), _Distinct(*_DONOR_FACTS)
         self._consent_facts = _Distinct(*_CONSENT_FACTS)
         self._fit, self._found, self._papers, self._purpose = fit, found, papers, purpose
