@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from audit import check
 from audit.tree import metadata as log_metadata
 from gateway import tables
-from gateway.bank import Bank, create_bank, migrate, open_bank
+from gateway.bank import Bank, Recall, bump, create_bank, facts_version, migrate, open_bank
 from gateway.database import Database
 from gateway.demo_world import World
 from gateway.errors import SettingsError
@@ -194,3 +194,82 @@ def test_files_of_a_bank_are_for_its_owner_alone(bank: Bank, tmp_path: Path) -> 
     assert fresh.settings.database.stat().st_mode & 0o077 == 0
     assert fresh.settings.data_dir.stat().st_mode & 0o077 == 0
     fresh.database.close()
+
+
+# ---- what is remembered of the registers ---------------------------------------------------------
+
+
+def named(conn: Connection) -> str:
+    return str(conn.execute(sa.text("SELECT name_en FROM party WHERE id = 'pty_bank'")).scalar())
+
+
+def rename(conn: Connection, name: str) -> None:
+    conn.execute(sa.text("UPDATE party SET name_en = :name WHERE id = 'pty_bank'"), {"name": name})
+    bump(conn)
+
+
+def recalled(bank: Bank, conn: Connection) -> str:
+    recall = bank.remembered.at(conn, facts_version(conn))
+    return recall("name", lambda: named(conn))
+
+
+def test_a_register_is_read_once_while_no_fact_changes(bank: Bank) -> None:
+    read: list[str] = []
+    for _ in range(3):
+        with bank.database.read() as conn:
+            recall = bank.remembered.at(conn, facts_version(conn))
+            recall("name", lambda: read.append("once"))
+    assert read == ["once"]
+
+
+def test_after_a_change_nothing_read_before_it_is_told(bank: Bank) -> None:
+    with bank.database.read() as conn:
+        before = recalled(bank, conn)
+    bank.database.write(lambda conn: rename(conn, "anew"))
+    with bank.database.read() as conn:
+        assert recalled(bank, conn) == "anew" != before
+
+
+def test_a_reader_of_an_older_snapshot_is_told_what_it_sees(bank: Bank) -> None:
+    with bank.database.read() as old:
+        before = recalled(bank, old)
+        bank.database.write(lambda conn: rename(conn, "anew"))
+        with bank.database.read() as conn:
+            assert recalled(bank, conn) == "anew"
+        assert recalled(bank, old) == before, "it still reads as of its first statement"
+    with bank.database.read() as conn:
+        assert recalled(bank, conn) == "anew", "and left nothing behind"
+
+
+def test_what_a_unit_reads_that_is_rolled_back_is_told_to_nobody(bank: Bank) -> None:
+    """The version it made is made again by the next, with other facts."""
+
+    def fails(conn: Connection) -> None:
+        rename(conn, "never")
+        assert recalled(bank, conn) == "never"
+        raise SettingsError("after all not")
+
+    with pytest.raises(SettingsError, match="after all not"):
+        bank.database.write(fails)
+    bank.database.write(lambda conn: rename(conn, "instead"))
+    with bank.database.read() as conn:
+        assert recalled(bank, conn) == "instead"
+
+
+def test_a_writer_is_told_what_readers_read_of_the_version_it_stands_on(bank: Bank) -> None:
+    with bank.database.read() as conn:
+        before = recalled(bank, conn)
+
+    def unit(conn: Connection) -> tuple[str, str]:
+        first = recalled(bank, conn)
+        rename(conn, "anew")
+        return first, recalled(bank, conn)
+
+    assert bank.database.write(unit) == (before, "anew")
+
+
+def test_no_more_than_so_many_readings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.bank._KEPT", 2)
+    recall = Recall(kept={}, keeps=True)
+    assert [recall(number, lambda number=number: number) for number in (1, 2, 3, 1)] == [1, 2, 3, 1]
+    assert len(recall.kept) <= 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gateway.bank import Bank
+from gateway.bank import Bank, bump
 from gateway.tables import metadata
 from tests.gateway.api.cast import Cast, good, mint, submit
 from tests.gateway.api.door import Door
@@ -107,7 +107,10 @@ def test_a_request_that_no_longer_fits_together_has_none(
 ) -> None:
     case = submit(door, cast)["case"]
     researchers = metadata.tables["researcher"]
-    bank.database.write(
-        lambda conn: conn.execute(sa.update(researchers).values(employer_id="pty_contract_lab"))
-    )
+
+    def elsewhere(conn: sa.Connection) -> None:
+        conn.execute(sa.update(researchers).values(employer_id="pty_contract_lab"))
+        bump(conn)
+
+    bank.database.write(elsewhere)
     assert good(door.get(f"/v1/cases/{case}", as_=cast.officer))["headroom"] is None
