@@ -10,7 +10,7 @@ an unknown fact being false to them. We derive the facts, tell unknown from fals
 what is missing and weigh each finding. Only *rules* is like for like: our rules alone, given every derived
 fact. Where we know an answer, all four must give the same, of the questions shown and of unheard ones.
 
-    python bench/policies.py
+    python -m bench.policies
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ import cedarpy
 import cel
 from rich.console import Console
 from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).parent.parent))  # the tests' questions are the bench's
 
 from policies import packs, strict
 from policies.consent import Coverage, DuoTerm, Matching, Profile, ProfileId, Term, Told
