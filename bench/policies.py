@@ -19,7 +19,6 @@ import operator
 import random
 import re
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +26,6 @@ from datetime import date, timedelta
 from fractions import Fraction
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import cedarpy
