@@ -395,10 +395,11 @@ class Donor(SQLModel, table=True):
 
 
 class Consent(SQLModel, table=True):
-    """What one donor agreed to at one collection."""
+    """What one donor agreed to at one collection. `code` is the bank's own number of it, if it has one."""
 
     __tablename__: ClassVar[str] = "consent"
     id: str = Field(primary_key=True)
+    code: str | None = Field(default=None, unique=True)
     donor_id: str = Field(foreign_key="donor.id", index=True)
     collection_id: str = Field(foreign_key="collection.id", index=True)
     profile_id: str = Field(foreign_key="consent_profile.id", index=True)
@@ -801,6 +802,23 @@ class Opening(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("confirmed_by IS NULL OR confirmed_by <> proposed_by", name="two_people"),
     )
+
+
+class IntakeFile(SQLModel, table=True):
+    """How far the loading of one file has come, so that it goes on behind what was loaded.
+
+    `mapping_sha256` is of the mapping it is read by; empty for none.
+    """
+
+    __tablename__: ClassVar[str] = "intake_file"
+    id: str = Field(primary_key=True)
+    kind: str
+    sha256: str
+    mapping_sha256: str
+    line: int  # the last one loaded, or found wrong
+    begun_at: datetime = _instant()
+    done_at: datetime | None = _instant_or_none()
+    __table_args__ = (UniqueConstraint("kind", "sha256", "mapping_sha256"),)
 
 
 class ExportRow(SQLModel, table=True):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies import document as documents
 from policies.consent import DuoTerm, Profile, ProfileId, Purpose, Research
 from policies.decision import Deny, Hold, Permit, Refer
 from policies.document import (
@@ -356,3 +357,21 @@ def test_what_a_draft_had_a_say_in_has_no_document():
 def test_a_document_without_digests_says_so():
     with pytest.raises(DocumentError, match="the document has no 'digests'"):
         digests_from(dumps({"v": 1}))
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_no_more_than_so_many_findings_are_kept_written(monkeypatch, most):
+    monkeypatch.setattr(documents, "_KEPT", most)
+    documents._written.clear()
+    first = document()
+    assert document() == first
+    assert len(documents._written) <= max(most, 1)
+
+
+def test_a_finding_kept_written_is_that_very_one():
+    decision = decide(FULL, small_law())
+    encode(FULL, decision)
+    other = replace(decision.findings[0], touched=decision.findings[0].touched + 7)
+    changed = replace(decision, findings=(other, *decision.findings[1:]))
+    told = json.loads(encode(FULL, changed))["findings"][0]
+    assert told["touched"] == other.touched

@@ -1,0 +1,336 @@
+"""`hgr import`: the bank's own collections, forms, donors, consents, holdings and withdrawals from files.
+
+Exit codes are those of every command (gateway/terminal.py): 1 where rows were wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from sqlalchemy import Connection
+
+from gateway import intake_files, pep
+from gateway.bank import Bank
+from gateway.intake_files import FileMapping, Source
+from gateway.registry import intake
+from gateway.registry.intake import Bad, Batch, Kind, Reached, Row
+from gateway.replies import Rendered, Reply
+from gateway.terminal import OPERATOR, err, explained, opened, out, recorded
+
+#: Rows in one transaction, with one entry in the log.
+BATCH = 10_000
+
+_Step = Callable[["Source", "Tally"], None]
+
+
+class What(StrEnum):
+    """What a file holds."""
+
+    COLLECTIONS = "collections"
+    FORMS = "forms"
+    DONORS = "donors"
+    CONSENTS = "consents"
+    HOLDINGS = "holdings"
+    WITHDRAWALS = "withdrawals"
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What became of a file so far."""
+
+    added: int = 0
+    changed: int = 0
+    same: int = 0
+    bad: int = 0
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch."""
+        self.added += batch.added
+        self.changed += batch.changed
+        self.same += batch.same
+        self.bad += len({one.line for one in batch.bad})
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return self.added + self.changed + self.same + self.bad
+
+
+@dataclass(slots=True, kw_only=True)
+class BadRows:
+    """The file of rows that were not loaded; made when there is the first."""
+
+    path: Path
+    goes_on: bool  # a loading that was broken off: what it wrote stays
+    lines: set[int] = field(default_factory=set)
+
+    def write(self, bad: list[Bad]) -> None:
+        """Add some, and have them on the disk."""
+        if not bad:
+            return
+        fresh = not (self.path.exists() and (self.goes_on or self.lines))
+        with self.path.open("w" if fresh else "a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["line", "row", "column", "code", "zh", "en"])
+            writer.writerows([b.line, _plain(b.row), b.column, b.code, b.zh, b.en] for b in bad)
+        self.lines |= {one.line for one in bad}
+
+
+def _plain(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def load(
+    what: Annotated[What, typer.Argument(help="what the file holds")],
+    file: Annotated[Path, typer.Argument(help=".csv, .tsv or .jsonl, in UTF-8 (docs/import.md)")],
+    *,
+    mapping: Annotated[
+        Path | None, typer.Option(help="YAML that says which column is which; none: ours")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="load nothing if a single row is wrong")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would become of the rows; load nothing")
+    ] = False,
+    bad: Annotated[
+        Path | None, typer.Option(help="where rows that were not loaded go; none: FILE.bad.csv")
+    ] = None,
+) -> None:
+    """Load a file of the sample system into the bank (not while it is being served).
+
+    A row is known by its code: a new one is added, a known one becomes what the file says, the same file
+    twice changes nothing. A loading that was broken off goes on where it was.
+    """
+    with explained():
+        kind = intake.WITHDRAWALS if what is What.WITHDRAWALS else intake.KINDS[what.value]
+        chosen = intake_files.by_our_names(kind)
+        if mapping is not None:
+            chosen = intake_files.mapping_from(mapping.read_bytes(), mapping.name, kind)
+        sha256 = intake_files.digest(file)
+    bad_path = bad or file.with_name(f"{file.name}.bad.csv")
+    with opened() as bank:
+        job = _Job(bank=bank, kind=kind, file=file, mapping=chosen, sha256=sha256)
+        before = job.reached()
+        if before is not None and before.done_at is not None:
+            out.print(
+                f"[green]✓[/green] 该文件已于 {before.done_at:%Y-%m-%d %H:%M}Z 载入，没有变化 · this very file was "
+                f"loaded on that day: nothing to do ({before.id})",
+                soft_wrap=True,
+            )
+            return
+        if strict or dry_run:
+            rows = BadRows(path=bad_path, goes_on=False)
+            tally = job.run(rows, before, dry=True)
+            if dry_run or tally.bad:
+                _tell(tally, rows, dry=True)
+                raise typer.Exit(1 if tally.bad else 0)
+        rows = BadRows(path=bad_path, goes_on=before is not None)
+        _tell(job.run(rows, before, dry=False), rows, dry=False)
+        raise typer.Exit(1 if rows.lines else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """The loading of one file."""
+
+    bank: Bank
+    kind: Kind
+    file: Path
+    mapping: FileMapping
+    sha256: str
+
+    def reached(self) -> Reached | None:
+        """How far it came before."""
+        with self.bank.database.read() as conn:
+            return intake.reached(conn, self.kind, self.sha256, self.mapping.sha256)
+
+    def run(self, bad: BadRows, before: Reached | None, *, dry: bool) -> Tally:
+        """Load it, or (dry) see what would come of it. A kill at any line loses at most one batch."""
+        tally, file_id = Tally(), before.id if before else ""
+        after = before.line if before else 0
+        if not dry and before is None:
+            begun = partial(
+                intake.begin, kind=self.kind, sha256=self.sha256,
+                mapping_sha256=self.mapping.sha256, now=self.bank.now(),
+            )  # fmt: skip
+            file_id = recorded(self.bank, "intake.begun", begun, self._named).id
+        with (
+            intake_files.opened(self.file, self.kind, self.mapping) as source,
+            _progress(self.file) as step,
+        ):
+            rows = source.rows(after=after)
+            while some := list(islice(rows, BATCH)):
+                batch = self._batch(some, file_id, dry=dry)
+                bad.write(batch.bad)
+                tally.add(batch)
+                step(source, tally)
+        if not dry:
+            recorded(
+                self.bank,
+                "intake.done",
+                partial(self._finish, file_id),
+                lambda _: {"file": file_id},
+            )
+        return tally
+
+    def _batch(self, some: list[Row | list[Bad]], file_id: str, *, dry: bool) -> Batch:
+        unread = [bad for one in some if isinstance(one, list) for bad in one]
+        good = [one for one in some if isinstance(one, Row)]
+        last = max([row.line for row in good] + [bad.line for bad in unread])
+        if self.kind is intake.WITHDRAWALS:
+            batch = self._withdraw(good, dry=dry)
+        elif dry:
+            batch = self._try(good)
+        else:
+            batch = recorded(
+                self.bank, "intake.batch", partial(self._load, good, file_id, last),
+                lambda made: self._about(made, file_id, last),
+            )  # fmt: skip
+        batch.bad = sorted([*unread, *batch.bad], key=lambda one: one.line)
+        return batch
+
+    def _load(self, rows: list[Row], file_id: str, last: int, conn: Connection) -> Batch:
+        batch = intake.load(conn, self.kind, rows, self.bank.diseases, now=self.bank.now())
+        intake.come(conn, file_id, last)  # a crash before COMMIT leaves neither rows nor line
+        return batch
+
+    def _try(self, rows: list[Row]) -> Batch:
+        """What would become of some rows: loaded, and taken back."""
+        kept: list[Batch] = []
+
+        def unit(conn: Connection) -> None:
+            kept.append(intake.load(conn, self.kind, rows, self.bank.diseases, now=self.bank.now()))
+            raise _NotMeantError
+
+        try:
+            self.bank.database.write(unit)
+        except _NotMeantError:
+            return kept[0]
+        raise AssertionError  # pragma: no cover - the unit always raises
+
+    def _finish(self, file_id: str, conn: Connection) -> None:
+        now = self.bank.now()
+        with_line = intake.reached(conn, self.kind, self.sha256, self.mapping.sha256)
+        intake.come(conn, file_id, with_line.line if with_line else 0, done_at=now)
+
+    def _named(self, made: Reached) -> dict[str, str]:
+        return {"file": made.id, "kind": self.kind.name, "sha256": self.sha256}
+
+    def _about(self, batch: Batch, file_id: str, last: int) -> dict[str, str]:
+        counts = {"added": batch.added, "changed": batch.changed, "same": batch.same}
+        said = {name: str(many) for name, many in counts.items()}
+        bad = len({one.line for one in batch.bad})
+        return {
+            "file": file_id,
+            "kind": self.kind.name,
+            "through": str(last),
+            "bad": str(bad),
+            **said,
+        }
+
+    def _withdraw(self, rows: list[Row], *, dry: bool) -> Batch:
+        """Each as a withdrawal over HTTP: behind its entry nothing of it leaves, grants are cut down."""
+        batch = Batch()
+        for row in rows:
+            try:
+                with self.bank.database.read() as conn:
+                    asked, there = intake.withdrawal(conn, row)
+            except intake.CellError as error:
+                batch.bad.append(
+                    Bad(line=row.line, row=str(row.cells["donor"]), column=error.column,
+                        code=error.code, zh=error.zh, en=error.en)
+                )  # fmt: skip
+                continue
+            if there:
+                batch.same += 1
+                continue
+            batch.added += 1
+            if not dry:
+                reply = Reply(
+                    client=OPERATOR.id, key=None, route="import", body_hash="", render=_silent
+                )
+                wanted = pep.WithdrawalAsked(**asked)
+                asyncio.run(pep.withdraw_consent(self.bank, OPERATOR, wanted, reply=reply))
+        return batch
+
+
+def _silent(_result: object) -> Rendered:
+    return Rendered(status=200, body=b"")
+
+
+class _NotMeantError(Exception):
+    """Takes back what was only tried."""
+
+
+@contextmanager
+def _progress(file: Path) -> Iterator[_Step]:
+    """A bar with rate and time left on a terminal; elsewhere a line now and then."""
+    whole = max(file.stat().st_size, 1)
+    if not err.is_terminal:
+        yield _Lines(whole)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("…", total=whole)
+
+        def step(source: Source, tally: Tally) -> None:
+            took = max(progress.tasks[task].elapsed or 0.0, 1e-3)
+            said = f"{tally.rows:,} 行 · rows, {tally.rows / took:,.0f}/s"
+            progress.update(task, completed=source.position, description=said)
+
+        yield step
+
+
+class _Lines:
+    """Progress where nobody watches: a line at each tenth of the file."""
+
+    def __init__(self, whole: int) -> None:
+        self._whole, self._told = whole, 0
+
+    def __call__(self, source: Source, tally: Tally) -> None:
+        tenths = source.position * 10 // self._whole
+        if tenths > self._told:
+            self._told = tenths
+            err.print(f"{tenths * 10} %  {tally.rows:,} 行 · rows", highlight=False)
+
+
+def _tell(tally: Tally, bad: BadRows, *, dry: bool) -> None:
+    meant = "将会 · would be: " if dry else ""
+    mark = "[red]✗[/red]" if tally.bad else "[green]✓[/green]"
+    out.print(
+        f"{mark} {meant}新增 · added {tally.added:,}, 变更 · changed {tally.changed:,}, "
+        f"未变 · same {tally.same:,}, 有误 · wrong {tally.bad:,}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if tally.bad:
+        out.print(
+            f"  有误的行及原因 · rows that are wrong, and why: {escape(str(bad.path))}",
+            soft_wrap=True,
+        )
