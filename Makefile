@@ -41,9 +41,10 @@ test: $(READY) ## all tests, with the coverage floors
 test-long: $(READY) ## the long campaigns
 	$(BIN)/python -m pytest -m long
 
-bench: $(READY) ## the cost of deciding beside two engines, and of a durable decision beside a bare endpoint
+bench: $(READY) ## the cost of deciding beside two engines, of a durable decision, and of loading a bank
 	$(BIN)/python -m bench.policies
 	$(BIN)/python -m bench.decision
+	$(BIN)/python -m bench.intake
 
 clean: ## remove what make has made
 	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

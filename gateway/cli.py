@@ -31,7 +31,7 @@ from gateway import bank as banks
 from gateway import pep, settings, standing
 from gateway.app import create_app
 from gateway.bank import Bank
-from gateway.cli_intake import load
+from gateway.cli_intake import generate, load
 from gateway.cli_law import decide, packs_app, tell_differing
 from gateway.cli_ledger import ledger_app, tell_unknown
 from gateway.database import Database
@@ -58,6 +58,7 @@ duos_app = typer.Typer(no_args_is_help=True, help="Matching as DUOS does it, for
 app.add_typer(duos_app, name="duos")
 app.command("decide")(decide)
 app.command("import")(load)
+app.command("generate")(generate)
 
 
 def main() -> None:

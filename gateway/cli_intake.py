@@ -1,4 +1,5 @@
-"""`hgr import`: the bank's own collections, forms, donors, consents, holdings and withdrawals from files.
+"""`hgr import`: the bank's own collections, forms, donors, consents, holdings and withdrawals from files;
+`hgr generate`: such files of an invented bank.
 
 Exit codes are those of every command (gateway/terminal.py): 1 where rows were wrong.
 """
@@ -27,6 +28,7 @@ from rich.progress import (
 )
 from sqlalchemy import Connection
 
+from gateway import generate as generated
 from gateway import intake_files, pep
 from gateway.bank import Bank
 from gateway.intake_files import FileMapping, Source
@@ -34,6 +36,7 @@ from gateway.registry import intake
 from gateway.registry.intake import Bad, Batch, Kind, Reached, Row
 from gateway.replies import Rendered, Reply
 from gateway.terminal import OPERATOR, err, explained, opened, out, recorded
+from policies import disease
 
 #: Rows in one transaction, with one entry in the log.
 BATCH = 10_000
@@ -333,4 +336,33 @@ def _tell(tally: Tally, bad: BadRows, *, dry: bool) -> None:
         out.print(
             f"  有误的行及原因 · rows that are wrong, and why: {escape(str(bad.path))}",
             soft_wrap=True,
+        )
+
+
+def generate(
+    folder: Annotated[Path, typer.Argument(help="an empty or new folder for the files")],
+    *,
+    donors: Annotated[
+        int, typer.Option(min=1, help="how many donors; some 3.6 holdings each")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 1,
+    party: Annotated[str, typer.Option(help="the party its collections come from")] = "pty_bank",
+) -> None:
+    """Write the files of an invented bank, for `hgr import` to load: for trials and measurements.
+
+    Nobody in it exists. No bank is needed. `mapping.json` is what the ticks mean, for two officers to sign.
+    """
+    with explained(), err.status("…") as status:
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = generated.write(
+            folder,
+            seed=seed,
+            donors=donors,
+            diseases=disease.tree(),
+            party_id=party,
+            progress=lambda many: status.update(f"{many:,} / {donors:,}"),
+        )
+    for name, many in rows.items():
+        out.print(
+            f"{many:>12,}  {folder / name}.csv", highlight=False, soft_wrap=True, markup=False
         )

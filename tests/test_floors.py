@@ -50,6 +50,7 @@ FLOORS = {
     "gateway.cli_ledger": 5,
     "gateway.terminal": 5,
     "gateway.demo": 5,
+    "gateway.generate": 5,
     "gateway.demo_world": 5,
     "openapi": 6,
 }
@@ -179,4 +180,4 @@ def test_the_verifier_runs_with_nothing_installed(tmp_path: Path) -> None:
 def test_modules_stay_few() -> None:
     """A module more is a decision, taken here. Alembic's own entry point is not ours to count."""
     ours = [p for p in PRODUCT if p.name != "__init__.py" and "migrations" not in p.parts]
-    assert len(ours) <= 109
+    assert len(ours) <= 110

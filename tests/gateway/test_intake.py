@@ -392,3 +392,68 @@ def test_whatever_a_cell_holds_it_is_read_or_named(said: dict[str, Any]) -> None
     else:
         assert found
         assert all(one.line == 7 and one.code and one.zh and one.en for one in found)
+
+
+# ---- an invented bank ----------------------------------------------------------------------------
+
+GENERATED = ("collections", "forms", "donors", "consents", "holdings", "withdrawals")
+
+
+def test_an_invented_bank_is_the_same_for_a_seed_and_loads_without_a_wrong_row(
+    folder: Path,
+) -> None:
+    assert hgr(*INIT).exit_code == 0
+    for name, seed in (("one", "7"), ("again", "7"), ("other", "8")):
+        told = hgr("generate", str(folder / name), "--donors", "400", "--seed", seed)
+        assert told.exit_code == 0, told.output
+    for kind in GENERATED:
+        one, again, other = (
+            (folder / name / f"{kind}.csv").read_bytes() for name in ("one", "again", "other")
+        )
+        assert one == again
+        assert (one == other) is (kind in {"collections", "forms"})
+        loaded = hgr("import", kind, str(folder / "one" / f"{kind}.csv"))
+        assert loaded.exit_code == 0, loaded.output
+    donors, held = rows(folder, "donor"), rows(folder, "holding")
+    assert len(donors) == 400
+    assert {row["kind"] for row in held} > {"plasma", "genome", "clinical"}
+    assert all(row["consent_id"] for row in held)
+    assert any(row["kept"] for row in held)
+    assert any(row["pedigree"] for row in donors)
+    assert len(rows(folder, "consent_profile")) > 10
+    assert rows(folder, "withdrawal")
+
+
+def test_a_donor_is_the_same_however_many_there_are(folder: Path) -> None:
+    for many in ("100", "120"):  # as many sites
+        hgr("generate", str(folder / many), "--donors", many)
+    few, more = ((folder / n / "donors.csv").read_text("utf-8") for n in ("100", "120"))
+    assert more.startswith(few)
+
+
+def test_nothing_is_written_over(folder: Path) -> None:
+    put(folder, "holdings.csv", "mine")
+    told = hgr("generate", str(folder), "--donors", "10")
+    assert told.exit_code == 2
+    assert (folder / "holdings.csv").read_text("utf-8") == "mine"
+
+
+def test_what_the_ticks_of_an_invented_bank_mean_can_be_signed(filled: Path) -> None:
+    from gateway import generate
+    from gateway.registry import consents
+
+    for ticks in generate.PROFILES:
+        profile = consents.profile_from(generate.MEANING, tuple(sorted(ticks.split(";"))))
+        assert profile.mapped, ticks
+    bank = open_bank(settings_in(filled))
+    form = metadata.tables["consent_form"].c.id
+    bank.database.write(
+        lambda conn: consents.propose_mapping(
+            conn,
+            str(conn.execute(sa.select(form)).scalars().first()),
+            generate.MEANING,
+            person_id="psn_1",
+            now=bank.now(),
+        )
+    )
+    bank.database.close()
