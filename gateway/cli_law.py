@@ -117,7 +117,7 @@ def _print_rule(rule: Rule, law: Law) -> None:
         out.print(f"  {rule.says[language]}", highlight=False, soft_wrap=True)
         for key in ("applies", "when"):
             if key in rule.written:
-                said = printing.in_words(rule.written[key], law.vocabulary, language)
+                said = printing.in_words(rule.written[key], law, language)
                 out.print(f"    {key}: {said}", highlight=False, soft_wrap=True, markup=False)
         out.print(
             f"    {pack_pages.cited(rule, language)}", highlight=False, soft_wrap=True, markup=False
@@ -174,7 +174,7 @@ def _differing(
             for language in ("zh", "en"):
                 for mark, one in (("-", old[rule.id]), ("+", rule)):
                     said = one.written.get(key)
-                    words = printing.in_words(said, law.vocabulary, language) if said else "·"
+                    words = printing.in_words(said, law, language) if said else "·"
                     yield f"    {mark} {key}: {words}"
 
 
@@ -407,7 +407,7 @@ def _only(law: Law, names: str) -> Law:
         return law
     kept = [edition for edition in law.editions if edition.pack in wanted]
     drafts = [draft for draft in law.drafts if draft.pack in wanted]
-    return Law(law.vocabulary, kept, law.digests, drafts)
+    return Law(law.vocabulary, kept, law.digests, drafts, law.labels)
 
 
 def _day(text: str) -> date:

@@ -28,6 +28,7 @@ from zipfile import ZipFile
 
 from policies import derived, disease, duo, rules, strict
 from policies.decision import Result
+from policies.labels import Labels, labels_from
 from policies.pack_files import CASES, CHECKED, edition_from, shape_of, unfilled, vocabulary_from
 from policies.request import PolicyError, Value
 from policies.rules import Edition, Law, Rule
@@ -122,7 +123,7 @@ class _Directory:
         self._broken: set[str] = set()  # the folders with an edition that could not be read
 
     def law(self) -> Law | None:
-        """1 checked.yaml · 2 vocabulary.yaml · 3 each edition · 4 what they say together.
+        """1 checked.yaml · 2 vocabulary.yaml, labels.yaml · 3 each edition · 4 what they say together.
 
         What is wrong in one file hides nothing that is wrong in another, but what the other says of it.
         """
@@ -137,6 +138,9 @@ class _Directory:
                 words.document, self._functions, frozenset(confirmed)
             )
             self.mistakes += wrong
+        labels = Labels()
+        if words is not None and vocabulary is not None:
+            labels = self._labels(words.document, vocabulary)
         # 3
         entries = list(self._directory.iterdir()) if self._directory.is_dir() else []
         editions = [
@@ -172,7 +176,15 @@ class _Directory:
             "disease": disease.SHA256,
         }
         drafts = [edition for edition in editions if edition.is_draft]
-        return Law(vocabulary, [e for e in editions if not e.is_draft], digests, drafts)
+        return Law(vocabulary, [e for e in editions if not e.is_draft], digests, drafts, labels)
+
+    def _labels(self, words: Document, vocabulary: Vocabulary) -> Labels:
+        """What values are called. Packs kept from before there were labels have no file of them."""
+        there = self._directory.joinpath("labels.yaml").is_file()
+        file = self._file("labels.yaml") if there else None
+        labels, wrong = labels_from(file.document if file else None, words, vocabulary)
+        self.mistakes += wrong
+        return labels
 
     def check_cases(self, law: Law | None) -> None:
         """Run the cases of every edition; without a law, only their shape can be checked."""

@@ -1,7 +1,7 @@
 """Rules and conditions printed: back into strict YAML that reads as the same, in plain words, and anew.
 
 load(printed(data).encode(), "x").data == data
-in_words({"fact": "any_foreign", "is": True}, vocabulary, "en")
+in_words({"fact": "any_foreign", "is": True}, law, "en")
 scaffold("data-leave-encrypted", "R-INF-08", Effect.REQUIRE, "request.purpose", vocabulary, day)
 """
 
@@ -14,6 +14,7 @@ from datetime import date
 from typing import Any, assert_never
 
 from policies.decision import Effect
+from policies.rules import Law
 from policies.strict import Data
 from policies.vocabulary import Fact, FactType, Level, Vocabulary
 
@@ -89,45 +90,71 @@ def _text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)  # a YAML 1.2 double-quoted scalar is JSON's
 
 
-def in_words(condition: Any, vocabulary: Vocabulary, language: str) -> str:
-    """A condition as a sentence; facts by what the vocabulary says of them."""
+class Code(str):
+    """A value as files write it, beside what it is called."""
+
+    __slots__ = ()
+
+
+def in_words(condition: Any, law: Law, language: str) -> str:
+    """A condition as a sentence; facts and values by what the law's words call them, each code beside it."""
+    shown = {"zh": "（{}）", "en": " ({})"}[language]
+    return "".join(
+        shown.format(piece) if isinstance(piece, Code) else piece
+        for piece in pieces(condition, law, language)
+    )
+
+
+def pieces(condition: Any, law: Law, language: str) -> Iterator[str]:
+    """The same in pieces, so that a page can set the codes apart."""
     match condition:
         case {"not": {"fact": name, "is": bool(yes)}}:  # Kleene: the same, said straight
-            return in_words({"fact": name, "is": not yes}, vocabulary, language)
+            yield from pieces({"fact": name, "is": not yes}, law, language)
         case {"not": part}:
-            return {"zh": "并非（{}）", "en": "not ({})"}[language].format(
-                in_words(part, vocabulary, language)
-            )
+            yield {"zh": "并非（", "en": "not ("}[language]
+            yield from pieces(part, law, language)
+            yield {"zh": "）", "en": ")"}[language]
         case {"all": [*parts]} | {"any": [*parts]}:
             join = _JOINED["all" if "all" in condition else "any"][language]
-            texts = [in_words(part, vocabulary, language) for part in parts]
-            return f"（{join.join(texts)}）" if language == "zh" else f"({join.join(texts)})"
+            yield {"zh": "（", "en": "("}[language]
+            for number, part in enumerate(parts):
+                yield join if number else ""
+                yield from pieces(part, law, language)
+            yield {"zh": "）", "en": ")"}[language]
         case {"fact": str(name), "known": bool(known)}:
-            return f"{_of(name, vocabulary, language)} {_KNOWN[known][language]}"
+            yield f"{_of(name, law, language)} {_KNOWN[known][language]}"
         case {"fact": str(name), **rest}:
             ((operator, value),) = rest.items()
-            said = _value(value, vocabulary, language)
-            return f"{_of(name, vocabulary, language)} {_OPERATORS[str(operator)][language]} {said}"
+            yield f"{_of(name, law, language)} {_OPERATORS[str(operator)][language]} "
+            yield from value_pieces(name, value, law, language)
         case _:
             raise ValueError(f"`{condition!r}` is no condition")
 
 
-def _of(name: str, vocabulary: Vocabulary, language: str) -> str:
-    fact = vocabulary.facts.get(name)
+def _of(name: str, law: Law, language: str) -> str:
+    fact = law.vocabulary.facts.get(name)
     said = fact.says[language] if fact else name
     return f"“{said}”"
 
 
-def _value(value: Any, vocabulary: Vocabulary, language: str) -> str:
+def value_pieces(name: str, value: Any, law: Law, language: str) -> Iterator[str]:
+    """A value of the fact `name` by what it is called, its code beside it where that is something else."""
     match value:
         case bool():
-            return _TRUTH[value][language]
-        case {"fact": str(name)}:
-            return _of(name, vocabulary, language)
+            yield _TRUTH[value][language]
+        case {"fact": str(other)}:
+            yield _of(other, law, language)
         case list():
-            return ("、" if language == "zh" else ", ").join(str(one) for one in value)
+            for number, one in enumerate(value):
+                if number:
+                    yield "、" if language == "zh" else ", "
+                yield from value_pieces(name, one, law, language)
         case _:
-            return str(value)
+            written = str(value)
+            label = law.labels.of(name, written)
+            yield label[language] if label else written
+            if label and label[language] != written:
+                yield Code(written)
 
 
 # ---- a rule begun ---------------------------------------------------------------------------------

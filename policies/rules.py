@@ -17,6 +17,7 @@ from typing import Any
 from policies.compiled import Judge, Line, compiled
 from policies.conditions import Condition
 from policies.decision import Citation, Effect, Finding, Obligation, Owner, Result
+from policies.labels import Labels
 from policies.request import Value
 from policies.vocabulary import Function, Level, Lookup, Vocabulary
 
@@ -278,8 +279,10 @@ class Law:
         editions: Sequence[Edition],
         digests: Mapping[str, str],
         drafts: Sequence[Edition] = (),
+        labels: Labels | None = None,
     ) -> None:
-        """`digests` are those of everything but the editions, by name."""
+        """`digests` are those of everything but the editions, by name; `labels` are for people to read."""
+        self.labels = labels or Labels()
         self.vocabulary = vocabulary
         # A draft among the editions comes last: it speaks of the law as it is, however new.
         self.editions = tuple(sorted(editions, key=lambda e: (e.is_draft, e.in_force, e.file)))
@@ -301,7 +304,9 @@ class Law:
         To look and never to act by: what it decides `document.encode` refuses, so nothing of it can be
         recorded, and without a record nothing is given effect.
         """
-        return Law(self.vocabulary, (*self.editions, *self.drafts), self.digests)
+        return Law(
+            self.vocabulary, (*self.editions, *self.drafts), self.digests, labels=self.labels
+        )
 
     def _fold(self, editions: Sequence[Edition]) -> LawInForce:
         vocabulary = self.vocabulary

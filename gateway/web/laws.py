@@ -11,7 +11,7 @@ The language is `?lang=`, else what `Accept-Language` weighs higher, else Chines
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from hashlib import sha256
 from importlib.resources import files
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from gateway.api.bodies import OpenBank
@@ -144,7 +144,8 @@ def read_rule(
         shown=shown,
         versions=versions,
         cases=[one for one in pack_pages.cases(kept[file], file) if one.rule == rule],
-        facts=[law.vocabulary.facts[name] for name in sorted(shown.rule.reads)],
+        facts=law.vocabulary.facts,
+        read=[law.vocabulary.facts[name] for name in sorted(shown.rule.reads)],
         sources=plain.SOURCES,
         confidence=_CONFIDENCE,
         results=_RESULTS,
@@ -170,8 +171,11 @@ def _page(
     language = lang or (request.state.language if accepted else "zh")
     other = "en" if language == "zh" else "zh"
 
-    def words(condition: Any) -> str:
-        return printing.in_words(condition, bank.law.vocabulary, language)
+    def words(condition: Any) -> Markup:
+        return _with_codes(printing.pieces(condition, bank.law, language))
+
+    def valued(name: str, value: Any) -> Markup:
+        return _with_codes(printing.value_pieces(name, value, bank.law, language))
 
     def cited(rule: Rule) -> str:
         return pack_pages.cited(rule, language)
@@ -190,6 +194,8 @@ def _page(
         owners=plain.OWNERS,
         address=pack_pages.address,
         words=words,
+        valued=valued,
+        papers=bank.law.labels.papers,
         cited=cited,
         **values,
     )
@@ -199,3 +205,13 @@ def _page(
         "Vary": "Accept-Language",
     }
     return HTMLResponse(text, headers=headers)
+
+
+def _with_codes(pieces: Iterable[str]) -> Markup:
+    """What people call it, and beside it, small, what files and answers do."""
+    return Markup().join(
+        Markup(' <code class="quiet">{}</code>').format(piece)
+        if isinstance(piece, printing.Code)
+        else escape(piece)
+        for piece in pieces
+    )

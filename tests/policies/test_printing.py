@@ -102,7 +102,7 @@ def test_a_printed_condition_holds_where_it_held(condition: Data, data: st.DataO
     assert once.holds(said.get) is twice.holds(said.get)
     assert once.reads == twice.reads
     for language in ("zh", "en"):
-        assert printing.in_words(condition, LAW.vocabulary, language)
+        assert printing.in_words(condition, LAW, language)
 
 
 def test_conditions_read_as_sentences() -> None:
@@ -114,17 +114,23 @@ def test_conditions_read_as_sentences() -> None:
             {"fact": "selection.people", "at_most": {"fact": "nobody.knows"}},
         ]
     }  # fmt: skip
-    assert printing.in_words(condition, LAW.vocabulary, "en") == (
+    assert printing.in_words(condition, LAW, "en") == (
         "(“whether it is provided or opened to foreign parties” is yes; and not ((“distinct people in the "
         "selection” is at least 501; or “the release date (Asia/Shanghai)” is known)); and “what is asked "
-        "for (enforcement_request: a demand of a foreign court or enforcement body)” is among release, "
-        "collect; and “distinct people in the selection” is at most “nobody.knows”)"
+        "for (enforcement_request: a demand of a foreign court or enforcement body)” is among provision "
+        "(release), collection (collect); and “distinct people in the selection” is at most “nobody.knows”)"
     )
     plain = {"not": {"fact": "any_foreign", "is": True}}
-    assert printing.in_words(plain, LAW.vocabulary, "en").endswith("” is no")
-    assert "并且" in printing.in_words(condition, LAW.vocabulary, "zh")
+    assert printing.in_words(plain, LAW, "en").endswith("” is no")
+    assert "并且" in printing.in_words(condition, LAW, "zh")
+    act = {"fact": "request.action", "is": "release"}
+    assert printing.in_words(act, LAW, "zh").endswith("” 为 提供（release）")
+    unlabelled = {"fact": "request.purpose", "is": "asthma"}
+    assert printing.in_words(unlabelled, LAW, "zh").endswith(" 为 asthma")
+    same = {"fact": "item.kind", "is": "dna"}
+    assert printing.in_words(same, LAW, "en").endswith("is DNA (dna)")
     with pytest.raises(ValueError, match="is no condition"):
-        printing.in_words([], LAW.vocabulary, "en")
+        printing.in_words([], LAW, "en")
 
 
 # ---- a rule begun ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from tests.gateway.api.door import Door, good
 
 RULE = "/laws/cn-hgr/prior-report-needed"
 ENDED = "/laws/cn-hgr/information-class-open-before-implementing-rules"
+GDPR = "/laws/eu-gdpr/eea-receiver-settles-its-gdpr-role"
 DRAFTED = "/laws/cn-hgr/non-genetic-information-is-outside"
 
 
@@ -87,7 +88,16 @@ def page(
         (f"{RULE}?on=2021-04-14", {}, "旧版本：自 2021-04-15 起"),
         (f"{RULE}?lang=en&on=", {}, "All of:"),
         (f"{RULE}?lang=en", {}, '<strong>holds</strong> · <span lang="en">genomes to a foreign'),
-        (f"{RULE}?lang=en", {}, "paper.prior_report.recorded: false"),
+        (f"{RULE}?lang=en", {}, '<code class="quiet">paper.prior_report.recorded</code>: no'),
+        (RULE, {}, '信息对外提供或者开放使用事先报告 <code class="quiet">prior_report</code>'),
+        (f"{RULE}?lang=en", {}, 'information provision <code class="quiet">prior_report</code>'),
+        (RULE, {}, '</code>：双方均可使用数据 <code class="quiet">data_use_both</code>'),
+        (
+            GDPR,
+            {},
+            '属于 奥地利 <code class="quiet">AT</code>、比利时 <code class="quiet">BE</code>',
+        ),
+        (f"{GDPR}?lang=en", {}, 'is among Austria <code class="quiet">AT</code>, Belgium'),
         (f"{RULE}", {}, "<strong>未知</strong>"),
         (f"{ENDED}?lang=en", {}, "Ended: no longer in force since 2023-07-01"),
         (f"{DRAFTED}?lang=en&draft=2026-05-08", {}, "A draft, not law: it decides nothing"),
@@ -95,7 +105,7 @@ def page(
         (f"{DRAFTED}?lang=en", {}, "<strong>draft, not law</strong>"),
         ("/laws/cn-criminal-law/implanting-edited-embryos-may-be-a-crime", {}, "（条号待核）"),
         ("/laws/institution/ai-training-is-judged?lang=en", {}, "What an officer will ask"),
-        ("/laws/eu-gdpr/eea-receiver-settles-its-gdpr-role", {}, "内容待核"),
+        (GDPR, {}, "内容待核"),
     ],
 )
 def test_pages(door: Door, path: str, headers: dict, said: str) -> None:
