@@ -235,7 +235,7 @@ def void(
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Void a shared fact: all that rests on it is decided again (not while the bank is served)."""
-    with opened() as bank:
+    with opened("POST /v1/corrections") as bank:
         if preview:
             with bank.database.read() as conn:
                 standing.verify(conn, kind, subject, "void", {})
@@ -293,7 +293,7 @@ def keys_create(
     network: Annotated[list[str] | None, typer.Option(help="CIDR it may come from")] = None,
 ) -> None:
     """Make a key; its text is shown once."""
-    with opened() as bank:
+    with opened("POST /v1/keys") as bank:
         wanted = api_keys.Wanted(
             party_id=party,
             label=label,
@@ -313,7 +313,7 @@ def keys_create(
 @keys_app.command("list")
 def keys_list(party: Annotated[str, typer.Option(help="organisation")]) -> None:
     """The keys of an organisation."""
-    with opened() as bank, bank.database.read() as conn:
+    with opened("GET /v1/keys") as bank, bank.database.read() as conn:
         table = Table("id", "label", "scopes", "expires", "last used", "revoked")
         for key in api_keys.of_party(conn, party):
             table.add_row(
@@ -333,7 +333,7 @@ def keys_revoke(
     reason: Annotated[str, typer.Option(help="why")],
 ) -> None:
     """End a key now."""
-    with opened() as bank:
+    with opened(f"POST /v1/keys/{key_id}:revoke") as bank:
         part = partial(
             api_keys.revoke,
             key_id=key_id,
@@ -363,7 +363,7 @@ def duties_list(
     party: Annotated[str, typer.Option(help="of one party; all if not given")] = "",
 ) -> None:
     """Duties with their due dates, soonest first; exits 1 if one is overdue."""
-    with opened() as bank, bank.database.read() as conn:
+    with opened("GET /v1/duties") as bank, bank.database.read() as conn:
         today = bank.today()
         found = duties.listed(conn, party_id=party or None, today=today)
     for one in found:
@@ -395,7 +395,7 @@ def audit_export(
     file: Annotated[Path, typer.Option(help="where to put the package")] = Path("export.zip"),
 ) -> None:
     """Export the whole log up to a fresh checkpoint (not while the bank is being served)."""
-    with opened() as bank:
+    with opened("POST /v1/audit/exports") as bank:
         made = exports.make(bank, asked_by=OPERATOR.id)
         recorded(
             bank, "export.made", partial(exports.record, export=made), lambda _: {"export": made.id}

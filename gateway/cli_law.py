@@ -47,6 +47,11 @@ _DRAFT = Annotated[
     typer.Option("--with-draft", help="also what the drafts would change; they decide nothing"),
 ]
 _FILL_IN = "‹fact›"
+#: What a running gateway takes instead of a command that writes to its bank or reads all of it.
+_GENERATIONS = "GET /v1/law/generations"
+_PROPOSE = "POST /v1/law/generations"
+_ACTIVATE = "POST /v1/law/generations/{}:activate"
+_IMPACT = "GET /v1/law/generations/{ID}/impact"
 _README = Path("policies/packs/README.md")
 _COVERAGE = Path("docs/law-coverage.md")
 
@@ -430,7 +435,7 @@ def packs_propose(
     """第一人提出 · The first person's word: these packs are to decide (not while the bank is being served)."""
     with explained():
         packs_ = generations.checked(packs.read_all(directory))
-    with opened() as bank, signed_in(bank, login) as caller:
+    with opened(_PROPOSE) as bank, signed_in(bank, login) as caller:
 
         def propose(conn: Connection) -> Generation:
             return generations.propose(
@@ -456,7 +461,7 @@ def packs_activate(
         kept.append(done)
         return Rendered(status=200, body=b"")
 
-    with opened() as bank, signed_in(bank, login) as caller:
+    with opened(_ACTIVATE.format(generation)) as bank, signed_in(bank, login) as caller:
         reply = Reply(client=caller.id, key=None, route="activate", body_hash="", render=keep)
         asyncio.run(pep.activate_law(bank, caller, generation, reply=reply))
     out.print(f"[green]✓[/green] 已启用 · in force: {generation}")
@@ -467,7 +472,7 @@ def packs_activate(
 @packs_app.command("generations")
 def packs_generations() -> None:
     """各代规则包 · The packs that were proposed or decided, and the files in which those on disk differ."""
-    with opened() as bank, bank.database.read() as conn:
+    with opened(_GENERATIONS) as bank, bank.database.read() as conn:
         active, made = generations.active_id(conn), generations.listed(conn)
         differing = generations.differing(conn)
     for one in made:
@@ -499,13 +504,14 @@ def packs_impact(
         fail("name a directory of packs, or ask --with-draft")
     with explained():
         given = packs.load(directory) if directory else None
-    with opened() as bank, bank.database.read() as conn:
+    # A running gateway never looks at drafts: there is no route for them.
+    instead = () if with_draft else (_PROPOSE, _IMPACT)
+    with opened(*instead) as bank, bank.database.read() as conn:
         _, law = bank.laws.in_force(conn)
         law = _with_drafts(given or law) if with_draft else given or law
         found = standing.impact(conn, bank, law)
     if as_json:
-        told = {**asdict(found), "by_rule": found.by_rule, "by_outcome": found.by_outcome}
-        sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+        sys.stdout.write(json.dumps(found.told(), ensure_ascii=False, indent=1) + "\n")
         raise typer.Exit(1 if found.changed else 0)
     names = {"decision": "既往判定 · past decisions", "case": "未结案件 · open cases"}
     names["grant"] = "现行授权 · live grants"

@@ -69,7 +69,10 @@ def ledger_open(
     """
     with explained():
         draft = openings.from_file(file.read_bytes())
-    with opened() as bank, signed_in(bank, login, Scope.REGISTRY_WRITE) as caller:
+    with (
+        opened("POST /v1/openings") as bank,
+        signed_in(bank, login, Scope.REGISTRY_WRITE) as caller,
+    ):
 
         def propose(conn: Connection) -> Opening:
             return openings.propose(conn, draft, person_id=caller.id, now=bank.now())
@@ -100,7 +103,8 @@ def ledger_confirm(
         kept.append(done)
         return Rendered(status=200, body=b"")
 
-    with opened() as bank, signed_in(bank, login, Scope.REGISTRY_WRITE) as caller:
+    route = f"POST /v1/openings/{opening}:confirm"
+    with opened(route) as bank, signed_in(bank, login, Scope.REGISTRY_WRITE) as caller:
         with bank.database.read() as conn:
             draft = openings.from_file(openings.content(conn, opening))
         reply = Reply(client=caller.id, key=None, route="confirm", body_hash="", render=keep)
@@ -121,7 +125,7 @@ def ledger_openings(
     if show:
         _print_file(show)
         return
-    with opened() as bank, bank.database.read() as conn:
+    with opened("GET /v1/openings") as bank, bank.database.read() as conn:
         made, missing = openings.listed(conn), openings.unknown(conn)
     for one in made:
         state = "待确认 · proposed"
@@ -139,7 +143,7 @@ def ledger_openings(
 
 
 def _print_file(opening: str) -> None:
-    with opened() as bank:
+    with opened(f"GET /v1/openings/{opening}") as bank:
         # It names donors: that it was read is recorded.
         read = partial(openings.read, opening_id=opening)
         made = recorded(bank, "opening.read", read, openings.named)

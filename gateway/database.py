@@ -26,7 +26,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from gateway.errors import CommitUnknownError, SettingsError
+from gateway.errors import CommitUnknownError, HeldError, SettingsError
 
 T = TypeVar("T")
 Unit = Callable[[Connection], T]
@@ -50,7 +50,7 @@ class Database:
     """One SQLite file held by one process: many readers, one writer thread."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path` (its folder must exist). Raises `SettingsError` if somebody else holds it."""
+        """Open `path` (its folder must exist). Raises `HeldError` if somebody else holds it."""
         self.path = path
         self._lock = _hold(path)
         self.engine = _engine(path)
@@ -215,7 +215,5 @@ def _hold(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise SettingsError(
-            f"`{path}` is held by another process; ask the running gateway instead"
-        ) from error
+        raise HeldError(f"`{path}` is held by another process") from error
     return lock

@@ -106,5 +106,9 @@ class SettingsError(Exception):
     """The operator's settings, keys or files are not right; the start is refused with the reason."""
 
 
+class HeldError(SettingsError):
+    """The bank is being served by another process, which alone can do what was asked."""
+
+
 class CommitUnknownError(Exception):
     """COMMIT did not answer: the unit may or may not be durable; the caller must ask again."""

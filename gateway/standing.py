@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -411,6 +411,10 @@ class Impact:
         for one in self.changed:
             counted[f"{one.before} → {one.after}"][one.kind] += 1
         return {turn: dict(sorted(kinds.items())) for turn, kinds in sorted(counted.items())}
+
+    def told(self) -> dict[str, Any]:
+        """All of it, with the counts, as JSON has it."""
+        return {**asdict(self), "by_rule": self.by_rule, "by_outcome": self.by_outcome}
 
 
 def impact(conn: Connection, bank: Bank, law: Law) -> Impact:

@@ -22,7 +22,7 @@ from audit.log import LogError
 from gateway import bank as banks
 from gateway import pep, settings
 from gateway.bank import Bank
-from gateway.errors import ProblemError, SettingsError
+from gateway.errors import HeldError, ProblemError, SettingsError
 from gateway.identity import people
 from gateway.identity.scopes import Caller, Scope
 from gateway.replies import Rendered, Reply
@@ -61,10 +61,20 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def opened() -> Iterator[Bank]:
-    """The bank of the settings, closed again afterwards."""
+def opened(*instead: str) -> Iterator[Bank]:
+    """The bank of the settings, closed again afterwards.
+
+    `instead` are the routes of a running gateway that do the same, in their order; named to whoever asks
+    while it is being served. Without one it has to be stopped.
+    """
     with explained():
-        bank = banks.open_bank(settings.load())
+        try:
+            bank = banks.open_bank(settings.load())
+        except HeldError as error:
+            way = "须先停止网关 · stop the gateway first"
+            if instead:
+                way = f"请改用 · use instead: {', '.join(instead)}"
+            fail(f"{error}\n  本库正在提供服务 · the bank is being served; {way}")
         try:
             yield bank
         finally:

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from gateway import pep
+from gateway import pep, standing
 from gateway.api import examples
 from gateway.api.bodies import (
     ACCEPTS_JSON,
@@ -38,6 +38,7 @@ from gateway.api.schemas.staff import (
     AskedRotation,
     GenerationOut,
     GenerationsOut,
+    ImpactOut,
     KeyOut,
     KeysOut,
     MintedOut,
@@ -368,6 +369,23 @@ async def propose_packs(
             bank, caller, "law.proposed", part, subjects=generations.named, reply=how
         )
     )
+
+
+@operation(
+    summary="Impact of packs",
+    purpose="Which past decisions, open cases and live grants would come out otherwise under a generation, "
+    "proposed or in force, with counts by outcome and rule; nothing is recorded.",
+    answers={200: Answer(model=ImpactOut, says="What would change")},
+    errors=("not_found",),
+    fill={"generation_id": "{proposed_generation}"},
+)
+@router.get("/v1/law/generations/{generation_id}/impact")
+def read_impact(bank: OpenBank, _: OfLaw, generation_id: str) -> Response:
+    """What the generation would change, from the log."""
+    with bank.database.read() as conn:
+        law = bank.laws.of(conn, generations.read(conn, generation_id).id)
+        found = standing.impact(conn, bank, law).told()
+    return answered(ImpactOut(generation=generation_id, **found))
 
 
 @operation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from functools import partial
@@ -22,10 +23,13 @@ from gateway.identity import people
 from gateway.identity.scopes import Role
 from gateway.registry import generations
 from gateway.tables import metadata
+from openapi.check import COMMITTED
 from tests.gateway.conftest import ORIGIN, SettableClock, settings_in
 from tests.gateway.registry.test_generations import REFUSES
 from tests.gateway.test_acts import AGGREGATE, create
 
+#: What names one thing in a route.
+NAMED = re.compile(r"\{\w+\}|gen_1|opn_1|abc")
 INIT = ["init", "--origin", "bank.example/hgr", "--name-zh", "某库", "--name-en", "Some Biobank"]
 
 
@@ -326,6 +330,49 @@ def test_impact_counts_what_would_come_out_otherwise(filled: Path, proposed: Pat
     read = json.loads(hgr("packs", "impact", str(proposed), "--json").stdout)
     assert read["by_outcome"] == {"permit → deny": {"decision": 1, "grant": 1}}
     assert kinds(filled) == ["decision", "grant.created"]
+
+
+@pytest.mark.parametrize(
+    ("command", "routes"),
+    [
+        ("packs propose {dir} --login li --reason r", ["POST /v1/law/generations"]),
+        ("packs activate gen_1 --login li", ["POST /v1/law/generations/gen_1:activate"]),
+        ("packs generations", ["GET /v1/law/generations"]),
+        (
+            "packs impact {dir}",
+            ["POST /v1/law/generations", "GET /v1/law/generations/{ID}/impact"],
+        ),
+        ("packs impact --with-draft", []),
+        ("ledger check", []),
+        ("ledger confirm opn_1 00 --login li", ["POST /v1/openings/opn_1:confirm"]),
+        ("ledger openings", ["GET /v1/openings"]),
+        ("ledger openings --show opn_1", ["GET /v1/openings/opn_1"]),
+        ("void paper ppr_1 --preview", ["POST /v1/corrections"]),
+        ("keys list --party pty_bank", ["GET /v1/keys"]),
+        ("keys revoke abc --reason lost", ["POST /v1/keys/abc:revoke"]),
+        ("duties", ["GET /v1/duties"]),
+        ("audit export", ["POST /v1/audit/exports"]),
+    ],
+)
+def test_a_command_against_a_served_bank_names_the_route_that_does_the_same(
+    filled: Path, proposed: Path, command: str, routes: list[str]
+) -> None:
+    served = open_bank(settings_in(filled))
+    try:
+        words = [word.replace("{dir}", str(proposed)) for word in command.split()]
+        refused = hgr(*words)
+    finally:
+        served.database.close()
+    assert refused.exit_code == 2
+    assert "is held by another process" in refused.stderr
+    way = f"请改用 · use instead: {', '.join(routes)}" if routes else "须先停止网关 · stop the"
+    assert f"本库正在提供服务 · the bank is being served; {way}" in refused.stderr
+    offered = {
+        f"{method.upper()} {re.sub(NAMED, '{}', path)}"
+        for path, methods in json.loads(COMMITTED.read_bytes())["paths"].items()
+        for method in methods
+    }
+    assert {re.sub(NAMED, "{}", route.partition("?")[0]) for route in routes} <= offered
 
 
 def test_impact_of_the_draft_is_shown_and_it_decides_nothing(filled: Path) -> None:

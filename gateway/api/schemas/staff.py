@@ -381,6 +381,38 @@ class GenerationsOut(Shape):
     data: list[GenerationOut]
 
 
+class ChangedOut(Shape):
+    """One past decision, open case or live grant that would come out otherwise.
+
+    `rules` say something else, as number and id; `people` selected before and after; it `stops` where
+    what stands now would not.
+    """
+
+    kind: Literal["decision", "case", "grant"]
+    id: str
+    before: str
+    after: str
+    what: list[Literal["outcome", "selection", "obligations"]]
+    rules: list[tuple[str, str]]
+    people: tuple[int, int]
+    stops: bool
+
+
+class ImpactOut(Shape):
+    """What a generation of the law would change: looked at and changed, by kind, outcome and rule.
+
+    `undecidable` are cases and grants whose request names what does not fit together any more.
+    """
+
+    object: Literal["impact"] = "impact"
+    generation: str
+    looked_at: dict[str, int]
+    by_outcome: dict[str, dict[str, int]]
+    by_rule: dict[str, dict[str, int]]
+    changed: list[ChangedOut]
+    undecidable: list[str]
+
+
 class ActivatedOut(Shape):
     """A generation that decides from here on, and the live grants decided again by it."""
 

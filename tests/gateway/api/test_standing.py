@@ -124,6 +124,16 @@ def test_two_people_let_other_packs_decide_in_the_running_gateway(
     path = f"/v1/law/generations/{made['id']}:activate"
     assert door.post(path, as_=first).json()["code"] == "same_person"
     assert door.post(path, as_=cast.key).json()["code"] == "scope_missing"
+    impact = f"/v1/law/generations/{made['id']}/impact"
+    told = good(door.get(impact, as_=cast.officer))
+    (stopped,) = [one for one in told["changed"] if one["id"] == grant]
+    assert (stopped["before"], stopped["after"], stopped["stops"]) == ("permit", "deny", True)
+    assert told["looked_at"]["grant"] > 1
+    assert told["by_outcome"]["permit → deny"]["grant"] == 1
+    assert "INST-99 no-aggregates-at-all" in told["by_rule"]
+    assert door.get(impact, as_=cast.key).json()["code"] == "scope_missing"
+    assert door.get("/v1/law/generations/gen_none/impact", as_=first).status_code == 404
+    assert state(door, cast, grant) == "active", "looking changes nothing"
 
     done = good(door.post(path, as_=cast.officer))
 
