@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo serve test test-long check bench setup clean
+.PHONY: help demo serve test mutants test-long check bench setup clean
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -37,6 +37,9 @@ check: $(READY) ## everything but tests: format, lint, types, floors, packs, con
 test: $(READY) ## all tests, with the coverage floors
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term -m "not long"
 	$(BIN)/python -m coverage report --include='policies/*,audit/*' --fail-under=100 --skip-covered
+
+mutants: $(READY) ## rules changed in one place that no case notices, by name
+	$(BIN)/python -m tests.oracle.test_mutation
 
 test-long: $(READY) ## the long campaigns
 	$(BIN)/python -m pytest -m long
