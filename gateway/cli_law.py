@@ -181,6 +181,10 @@ def _differing(
                     said = one.written.get(key)
                     words = printing.in_words(said, law, language) if said else "·"
                     yield f"    {mark} {key}: {words}"
+        if "cite" in fields.split(", "):
+            for language in ("zh", "en"):
+                for mark, one in (("-", old[rule.id]), ("+", rule)):
+                    yield f"    {mark} cite: {pack_pages.cited(one, language)}"
 
 
 @packs_app.command("new-rule")

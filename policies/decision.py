@@ -53,12 +53,13 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """Where the law says so. `article_confidence` low is shown as 条号待核."""
+    """Where the law says so; `since` when, if that text came into force later than the rule itself."""
 
     law: str
     article: str
     zh: str
     en: str
+    since: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,7 +116,8 @@ def decision_from(content: bytes, law: Law) -> Decision:
     says = {r.obligation.id: r.obligation.says or r.says for r in known if r.obligation is not None}
     says |= DUTIES_SAID
     try:
-        told = [_finding_from(_dict(one), rules) for one in _list(stored["findings"])]
+        day = _as(_DATE, stored["as_of"])
+        told = [_finding_from(_dict(one), rules, day) for one in _list(stored["findings"])]
         duties = [_obligation_from(_dict(one), says) for one in _list(stored["obligations"])]
         parts: dict[str, Any] = {
             "findings": tuple(told),
@@ -385,7 +386,9 @@ def _value_from(value: Json) -> Value:
 # ---- a decision as it was recorded ---------------------------------------------------------------
 
 
-def _finding_from(row: Mapping[str, Json], rules: Mapping[tuple[str, str, str], Rule]) -> Finding:
+def _finding_from(
+    row: Mapping[str, Json], rules: Mapping[tuple[str, str, str], Rule], day: date
+) -> Finding:
     """A stored finding with the texts of its rule, or just its id where its edition is not loaded."""
     key = (str(row["pack"]), str(row["edition"]), str(row["rule"]))
     unknown = _only(key[2])
@@ -393,7 +396,7 @@ def _finding_from(row: Mapping[str, Json], rules: Mapping[tuple[str, str, str], 
     texts: dict[str, Any] = {
         "says": source.says if source else unknown,
         "fix": source.fix if source else unknown,
-        "cite": source.cite if source else (),
+        "cite": source.cited_on(day) if isinstance(source, Rule) else source.cite if source else (),
         "confidence": source.confidence if source else {},
         "owner": source.owner if source else Owner.BANK,
         "paper": source.paper if source else None,

@@ -1,4 +1,5 @@
-"""What the values of facts and the kinds of paper are called, in both languages, for people to read.
+"""What the values of facts and the kinds of paper are called, in both languages, for people to read; and since
+when the texts are in force that rules cite.
 
 The rules it keeps: labels decide nothing, so no decision names their digest; of a fact with a closed list
 every value has a label, none has two, and a value without one is shown as it is written. They stand in
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from policies.strict import Document, Mistake, Path, Shape, shape_mistakes
@@ -31,15 +33,20 @@ _ROW: Shape = {
 _SHAPE: Shape = {
     "labels": {"type": "list", "required": True, "schema": {"type": "dict", "schema": _ROW}},
     "papers": {"type": "dict", "valuesrules": _BOTH},
+    "laws": {"type": "dict", "valuesrules": {"type": "date"}},
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """By fact and value, and by kind of paper, the texts in `zh` and `en`."""
+    """By fact and value, and by kind of paper, the texts in `zh` and `en`.
+
+    `laws` has the day from which a text is in force, by the name rules cite it by; None: no such list.
+    """
 
     values: Mapping[str, Mapping[str, Texts]] = field(default_factory=dict)
     papers: Mapping[str, Texts] = field(default_factory=dict)
+    laws: Mapping[str, date] | None = None
 
     def of(self, fact: str, value: str) -> Texts | None:
         """What a value of a fact is called, or None if nobody has said."""
@@ -57,6 +64,7 @@ def labels_from(
     templates: Mapping[str, Mapping[str, Texts]] = content.get("templates", {})
     values: dict[str, dict[str, Texts]] = {}
     papers: Mapping[str, Texts] = {}
+    laws: Mapping[str, date] | None = None
     mistakes = shape_mistakes(document, _SHAPE) if document else []
     if document and not mistakes:
         read: Any = document.data
@@ -66,9 +74,10 @@ def labels_from(
                     there = values.setdefault(name, {})
                     mistakes += _wrong(document, vocabulary, (place, at), (name, row, there))
                     there.update(row["values"])
-        papers = read.get("papers", {})
+        papers, laws = read.get("papers", {}), read.get("laws")
         mistakes += _unlabelled(document, vocabulary, values)
-    return Labels(values=values, papers={**papers, **templates.get("paper", {})}), mistakes
+    papers = {**papers, **templates.get("paper", {})}
+    return Labels(values=values, papers=papers, laws=laws), mistakes
 
 
 def _filled(written: str, templates: Mapping[str, Mapping[str, Texts]]) -> Iterator[str]:

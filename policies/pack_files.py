@@ -254,7 +254,8 @@ def _cycle(
 
 # ---- an edition ----------------------------------------------------------------------------------
 
-_CITED = _mapping(dict.fromkeys(("law", "article", "zh", "en"), _TEXT))
+#: `since`: the day a text came into force that a rule cites besides one that was in force before.
+_CITED = _mapping(dict.fromkeys(("law", "article", "zh", "en"), _TEXT), {"since": _DATE})
 _COVERED = [
     f"{what}.{where}" for what in ("material", "information") for where in ("domestic", "foreign")
 ]

@@ -261,10 +261,17 @@ def cases(content: bytes, file: str) -> tuple[Case, ...]:
     return tuple(Case(**{**row, "expect": Result(row["expect"])}) for row in read["cases"])
 
 
-def cited(rule: Rule, language: str) -> str:
-    """Its citations in one language, with a mark where the article's number is to be checked."""
+def cited(rule: Rule, language: str, *, since: bool = False) -> str:
+    """Its citations in one language, with a mark where the article's number is to be checked; with `since`,
+    those that came into force later than the rule say when.
+    """
     mark = "*" if rule.confidence["article"] == "low" else ""
-    texts = (one.zh if language == "zh" else one.en for one in rule.cite)
+    begun = {"zh": "（{} 起）", "en": " (since {})"}[language]
+    texts = (
+        (one.zh if language == "zh" else one.en)
+        + (begun.format(one.since) if since and one.since else "")
+        for one in rule.cite
+    )
     return _cell("；".join(texts) if language == "zh" else "; ".join(texts)) + mark
 
 
@@ -289,6 +296,12 @@ def differences(
 
 
 def changed(old: Rule, new: Rule) -> tuple[str, ...]:
-    """The keys of the file under which two editions of a rule say something else."""
+    """The keys of the file under which two editions of a rule say something else.
+
+    `cite` also where one edition cites more than before, because a text has come into force since.
+    """
     keys = {**old.written, **new.written}
-    return tuple(key for key in keys if old.written.get(key) != new.written.get(key))
+    cites = {"cite"} if old.cite != new.cite else set[str]()
+    return tuple(
+        key for key in keys if key in cites or old.written.get(key) != new.written.get(key)
+    )

@@ -78,9 +78,13 @@ def check(
     directory: Traversable | None = None, functions: Mapping[str, Function] = derived.DERIVED
 ) -> tuple[Mistake, ...]:
     """Everything wrong with the packs of a directory, after running all their cases."""
+    return tuple(sorted(_checked(directory, functions).mistakes))
+
+
+def _checked(directory: Traversable | None, functions: Mapping[str, Function]) -> _Directory:
     reader = _Directory(directory or shipped(), functions)
     reader.check_cases(reader.law())
-    return tuple(sorted(reader.mistakes))
+    return reader
 
 
 def read_all(directory: Traversable) -> dict[str, bytes]:
@@ -116,6 +120,7 @@ class _Directory:
 
     def __init__(self, directory: Traversable, functions: Mapping[str, Function]) -> None:
         self.mistakes: list[Mistake] = []
+        self.notes: list[Mistake] = []  # what may be right and that nobody could check
         self._directory = directory
         self._functions = functions
         self._files: list[str] = []  # of the editions
@@ -152,6 +157,8 @@ class _Directory:
         # 4
         whole = [one for one in editions if one.pack not in self._broken]
         self.mistakes += _across(whole, self._documents)
+        wrong, self.notes = _citations(whole, self._documents, labels.laws)
+        self.mistakes += wrong
         if checked is None or words is None or vocabulary is None or self._broken:
             return None
         named = {rule.id for edition in editions for rule in edition.rules} | set(vocabulary.facts)
@@ -309,6 +316,37 @@ def _across(editions: list[Edition], documents: Mapping[str, Document]) -> Itera
         alive = (alive | begun) - set(edition.ends)
 
 
+def _citations(
+    editions: list[Edition], documents: Mapping[str, Document], laws: Mapping[str, date] | None
+) -> tuple[list[Mistake], list[Mistake]]:
+    """Rules that cite nothing in force on their first day, or a text before its first day; and, once for
+    each, the texts whose first day is not known (`laws`, None: none was listed).
+    """
+    wrong: list[Mistake] = []
+    unknown: dict[str, Mistake] = {}
+    places = ((one, place, rule) for one in editions for place, rule in enumerate(one.rules))
+    for edition, place, rule in places:
+        document, day = documents[edition.file], edition.in_force
+        if rule.cite and not rule.cited_on(day):
+            en = f"`{rule.id}` cites nothing that is in force on {day}"
+            zh = f"规则 `{rule.id}` 所引的条文在 {day} 均未施行"
+            path: tuple[str | int, ...] = ("rules", place, "cite")
+            wrong.append(document.mistake(path, code="nothing_in_force", en=en, zh=zh))
+        for at, cited in enumerate(rule.cite if laws is not None else ()):
+            first = laws.get(cited.law) if laws else None
+            path = ("rules", place, "cite", at)
+            if first is None and not edition.is_draft:
+                en = f"no day is known on which `{cited.law}` came into force; taken to be before {day}"
+                zh = f"`{cited.law}` 的施行日未知，按早于 {day} 处理"
+                note = document.mistake(path, code="day_unknown", en=en, zh=zh)
+                unknown.setdefault(cited.law, note)
+            elif first is not None and (cited.since or day) < first:
+                en = f"`{cited.law}` is in force from {first} on: cite it since then"
+                zh = f"`{cited.law}` 自 {first} 起施行，应当写明 since"
+                wrong.append(document.mistake(path, code="cited_too_early", en=en, zh=zh))
+    return wrong, list(unknown.values())
+
+
 # ---- the cases -----------------------------------------------------------------------------------
 
 #: What must be shown of every rule: one case out of each group.
@@ -430,10 +468,15 @@ def _watched(fact: Fact, derived: Derived) -> Derived:
 
 
 def main(arguments: list[str]) -> int:
-    """Print every mistake of the packs (of the shipped ones, or a directory) and count them."""
-    mistakes = check(Path(arguments[0]) if arguments else None)
-    for mistake in mistakes:
+    """Print every mistake of the packs (of the shipped ones, or a directory) and count them; then, as notes,
+    what could not be checked.
+    """
+    found = _checked(Path(arguments[0]) if arguments else None, derived.DERIVED)
+    mistakes = found.mistakes
+    for mistake in sorted(mistakes):
         sys.stdout.write(f"{mistake}\n")
+    for note in sorted(found.notes):
+        sys.stdout.write(f"note · 提示: {note}\n")
     many = "mistake" if len(mistakes) == 1 else "mistakes"
     sys.stdout.write(f"{len(mistakes)} {many} in the packs\n")
     return 1 if mistakes else 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -131,6 +131,10 @@ class Rule:
     def reads(self) -> frozenset[str]:
         """The facts it may look at itself (what derived ones read in turn is not among them)."""
         return self.when.reads | (self.applies.reads if self.applies else frozenset())
+
+    def cited_on(self, day: date) -> tuple[Citation, ...]:
+        """Its citations but those of texts that were not in force yet."""
+        return tuple(one for one in self.cite if one.since is None or one.since <= day)
 
     def result(self, look: Lookup) -> Result:
         """What the rule says of these facts. A tentative permit that holds is only UNKNOWN."""
@@ -288,14 +292,18 @@ class Law:
         self.editions = tuple(sorted(editions, key=lambda e: (e.is_draft, e.in_force, e.file)))
         self.drafts = tuple(sorted(drafts, key=lambda e: (e.in_force, e.file)))
         self.digests = dict(digests)
-        self._days = sorted({edition.in_force for edition in self.editions})
+        # On a day between two editions a text may come into force that a rule cites besides others.
+        cited = [one for each in self.editions for rule in each.rules for one in rule.cite]
+        self._days = sorted(
+            {edition.in_force for edition in self.editions} | {c.since for c in cited if c.since}
+        )
         self._folds: dict[int, LawInForce] = {}  # by how many of _days have come; so bounded
 
     def on(self, day: date) -> LawInForce:
         """The law in force on a day in Asia/Shanghai, computed once between two editions."""
         come = bisect_right(self._days, day)
         if come not in self._folds:
-            self._folds[come] = self._fold([e for e in self.editions if e.in_force <= day])
+            self._folds[come] = self._fold([e for e in self.editions if e.in_force <= day], day)
         return self._folds[come]
 
     def with_drafts(self) -> Law:
@@ -308,12 +316,12 @@ class Law:
             self.vocabulary, (*self.editions, *self.drafts), self.digests, labels=self.labels
         )
 
-    def _fold(self, editions: Sequence[Edition]) -> LawInForce:
+    def _fold(self, editions: Sequence[Edition], day: date) -> LawInForce:
         vocabulary = self.vocabulary
         rules: dict[str, Rule] = {}
         digests = dict(self.digests)
         for edition in editions:
-            rules.update((rule.id, rule) for rule in edition.rules)
+            rules.update((rule.id, _as_of(rule, day)) for rule in edition.rules)
             for ended in edition.ends:
                 # A draft may end what only a later edition begins, and is shown before that too.
                 rules.pop(ended, None)
@@ -321,3 +329,9 @@ class Law:
                 vocabulary = vocabulary.redefined(edition.derived)
             digests[f"packs/{edition.file}"] = edition.digest
         return LawInForce(rules=tuple(rules.values()), vocabulary=vocabulary, digests=digests)
+
+
+def _as_of(rule: Rule, day: date) -> Rule:
+    """The rule with the citations of a day: the same object unless one of them is too early."""
+    cite = rule.cited_on(day)
+    return rule if cite == rule.cite else replace(rule, cite=cite)

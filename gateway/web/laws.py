@@ -177,8 +177,8 @@ def _page(
     def valued(name: str, value: Any) -> Markup:
         return _with_codes(printing.value_pieces(name, value, bank.law, language))
 
-    def cited(rule: Rule) -> str:
-        return pack_pages.cited(rule, language)
+    def cited(rule: Rule, *, since: bool = False) -> str:
+        return pack_pages.cited(rule, language, since=since)
 
     text = _templates.get_template(name).render(
         style=Markup(_STYLE),  # noqa: S704 - our own file

@@ -83,6 +83,22 @@ def test_differences_are_told_rule_by_rule() -> None:
     assert not list(pack_pages.differences(after, after))
 
 
+def test_a_citation_more_is_a_difference_and_the_rule_says_since_when() -> None:
+    def on(day: date) -> dict:
+        return {rule.id: rule for rule in LAW.on(day).rules}
+
+    before, after = on(date(2021, 4, 14)), on(date(2021, 4, 15))
+    found = {rule.id: fields for _, rule, fields in pack_pages.differences(before, after)}
+    harm = "no-harm-to-health-security-or-public-interest"
+    assert found[harm] == "cite"
+    (edition,) = [one.rule for one in pack_pages.versions(LAW, "cn-hgr", harm)]
+    said = "《人类遗传资源管理条例》第八条；《生物安全法》第五十五条"
+    assert pack_pages.cited(edition, "zh") == said
+    assert pack_pages.cited(edition, "zh", since=True) == f"{said}（2021-04-15 起）"
+    assert pack_pages.cited(edition, "en", since=True).endswith("art. 55 (since 2021-04-15)")
+    assert pack_pages.cited(before[harm], "en") == "HGR Regulations art. 8"
+
+
 def test_an_instrument_is_called_by_its_first_edition_and_keeps_what_ended() -> None:
     hgr = {one.name: one for one in pack_pages.instruments(LAW, date(2026, 11, 22))}["cn-hgr"]
     assert "Decree 717" in hgr.title["en"]

@@ -771,10 +771,52 @@ def test_the_command_prints_mistakes_and_says_so_by_its_exit_status(copy):
         )
 
     shipped = run()
-    assert (shipped.returncode, shipped.stdout) == (0, "0 mistakes in the packs\n")
+    *notes, last = shipped.stdout.splitlines()
+    assert (shipped.returncode, last) == (0, "0 mistakes in the packs")
+    unknown = {re.search(r"on which `(\w+)` came into force", note)[1] for note in notes}
+    assert unknown == {"ALL", "Customs", "Ethics2016", "Guide2019", "Institution"}
+    assert all(note.startswith("note · 提示: ") and "施行日未知" in note for note in notes)
     broken = run(str(copy))
     assert broken.returncode == 1
     assert packs.main([str(copy)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        (', en: "Civil Code art. 1007", since: 2021-01-01}', ', en: "Civil Code art. 1007"}', 2),
+        ('art. 1007", since: 2021-01-01', 'art. 1007", since: 2020-12-31', 2),
+    ],
+)
+def test_a_text_is_cited_from_its_first_day_on_and_not_before(tmp_path, old, new, key):
+    copied = shutil.copytree(packs.shipped(), tmp_path / "packs")
+    edit(copied, "cn-hgr/2019-07-01.yaml", old, new)
+    (mistake,) = packs.check(copied)
+    assert mistake.code == "cited_too_early"
+    assert mistake.key.endswith(f".cite.{key}")
+    assert "`CivilCode` is in force from 2021-01-01 on" in mistake.en
+    assert precise(mistake)
+    edit(copied, "labels.yaml", "  CivilCode: 2021-01-01\n", "")
+    assert packs.check(copied) == (), "of a text whose day nobody gave there is only a note"
+
+
+def test_a_later_text_may_be_cited_beside_one_in_force(copy):
+    one = 'cite: [{law: Test, article: "1", zh: 第一条, en: art. 1}'
+    edit(
+        copy,
+        ALPHA,
+        f"{one}]",
+        f'{one}, {{law: Later, article: "2", zh: 第二条, en: art. 2, since: 2022-03-01}}]',
+    )
+    assert packs.check(copy, FUNCTIONS) == ()
+    law = packs.load(copy, FUNCTIONS)
+    before, after = (law.on(day) for day in (date(2022, 2, 28), date(2022, 3, 1)))
+    rule = "nothing-forbidden"
+    assert [one.law for one in before.rule(rule).cite] == ["Test"]
+    assert [one.law for one in before.rule(rule).silence.cite] == ["Test"]
+    assert [one.law for one in after.rule(rule).cite] == ["Test", "Later"]
+    assert before.digests == after.digests
+    assert before is law.on(date(2020, 1, 1)), "computed once between two days on which it changes"
 
 
 def test_editions_far_apart_are_all_found():
@@ -800,6 +842,8 @@ BOMB = "\n".join(f"x{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 30))
         pytest.param(BETA_2025, "in_force: 2025-01-01", "in_force: 2020-01-01", 4, "in_force", "overlapping_editions", id="overlapping editions"),
         pytest.param(BETA_2025, "id: rumour-denies", "id: keep-records", 7, "rules.0.id", "id_in_two_packs", id="a rule in two packs"),
         pytest.param(ALPHA, "    cite: [{law: Test", "    cited: [{law: Test", 6, "rules.0.cite", "missing_key", id="rule without citation"),
+        pytest.param(ALPHA, "en: art. 1}]", "en: art. 1, since: 2020-01-02}]", 12, "rules.0.cite", "nothing_in_force", id="nothing to cite yet"),
+        pytest.param(ALPHA, "en: art. 1}]", "en: art. 1, since: soon}]", 12, "rules.0.cite.0.since", "wrong_type", id="no day"),
         pytest.param(ALPHA, WHEN, f"when: {DEEP}", 15, "rules.0.when.not", "too_deep", id="condition of 400 levels"),
         pytest.param(ALPHA, "pack: alpha", f"x0: &a0 [lol]\n{BOMB}\npack: alpha", 1, "x0", "alias", id="billion laughs"),
         pytest.param(ALPHA, "pack: alpha", "pack: alpha\npack: alpha", 2, "-", "duplicate_key", id="duplicate key"),

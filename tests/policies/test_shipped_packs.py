@@ -1,13 +1,14 @@
 """The shipped packs on whole questions: what each kind of asker is told, and by which article."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
 from policies import packs, strict
 from policies.consent import DuoTerm, Profile, ProfileId, Purpose, Research, Term, Told
 from policies.decision import Deny, Hold, Permit, Refer, Result
+from policies.document import decision_from, encode
 from policies.packs import check, load
 from policies.pdp import decide
 from policies.request import DonorGroup, Question, Stratum, StratumId
@@ -232,7 +233,7 @@ STUDY = Purpose(
 )
 
 
-def ask(facts, *strata, purpose=STUDY, as_of=TODAY, law=LAW):
+def asked(facts, *strata, purpose=STUDY, as_of=TODAY):
     """A question over strata given as (facts, profile, people), every donor in one of them."""
     held = tuple(
         Stratum(
@@ -245,19 +246,21 @@ def ask(facts, *strata, purpose=STUDY, as_of=TODAY, law=LAW):
         )
         for place, (said, profile, people) in enumerate(strata)
     )
-    return decide(
-        Question(
-            as_of=as_of,
-            facts=facts,
-            purpose=purpose,
-            profiles={profile.id: profile for _, profile, _ in strata},
-            strata=held,
-            donor_groups=tuple(
-                DonorGroup(strata=(stratum.id,), people=stratum.people) for stratum in held
-            ),
+    return Question(
+        as_of=as_of,
+        facts=facts,
+        purpose=purpose,
+        profiles={profile.id: profile for _, profile, _ in strata},
+        strata=held,
+        donor_groups=tuple(
+            DonorGroup(strata=(stratum.id,), people=stratum.people) for stratum in held
         ),
-        law,
     )
+
+
+def ask(facts, *strata, law=LAW, **how):
+    """The decision on such a question."""
+    return decide(asked(facts, *strata, **how), law)
 
 
 def told(decision, result=Result.HOLDS):
@@ -632,6 +635,37 @@ def test_earlier_days_are_decided_by_the_law_of_the_day(day):
     )
     assert isinstance(decision, Hold)  # the ethics opinion of 2024 is not yet there
     assert "ethics" in decision.papers
+
+
+def test_no_rule_cites_on_a_day_what_was_not_in_force():
+    first = LAW.labels.laws
+    cited = [c for edition in LAW.editions for rule in edition.rules for c in rule.cite]
+    days = {edition.in_force for edition in LAW.editions} | {*first.values()}
+    assert sum(one.since is not None for one in cited) == 17
+    for day in sorted(days | {day - timedelta(days=1) for day in days}):
+        for rule in LAW.on(day).rules:
+            assert rule.cite, (day, rule.id)
+            for one in rule.cite:
+                assert first.get(one.law, day) <= day, (day, rule.id)
+                assert one.since is None or one.since <= day
+
+
+@pytest.mark.parametrize(
+    ("day", "laws"),
+    [
+        (date(2021, 4, 14), ["Regs"]),
+        (date(2021, 4, 15), ["Regs", "BSL"]),
+        (TODAY, ["Regs", "BSL"]),
+    ],
+)
+def test_a_decision_cites_what_was_in_force_that_day_also_when_it_is_read_again(day, laws):
+    question = asked(HOSPITAL, (BLOOD, AGREED, 10), as_of=day)
+    decision = decide(question, LAW)
+    rule = "no-harm-to-health-security-or-public-interest"
+    (harm,) = [one for one in decision.findings if one.rule == rule]
+    assert [one.law for one in harm.cite] == laws
+    again = decision_from(encode(question, decision), LAW)
+    assert again.findings == decision.findings
 
 
 @pytest.mark.parametrize("day", sorted({one.in_force for one in LAW.editions}))

@@ -15,6 +15,7 @@ from tests.gateway.api.door import Door, good
 
 RULE = "/laws/cn-hgr/prior-report-needed"
 ENDED = "/laws/cn-hgr/information-class-open-before-implementing-rules"
+HARM = "/laws/cn-hgr/no-harm-to-health-security-or-public-interest"
 GDPR = "/laws/eu-gdpr/eea-receiver-settles-its-gdpr-role"
 DRAFTED = "/laws/cn-hgr/non-genetic-information-is-outside"
 
@@ -106,6 +107,8 @@ def page(
         ("/laws/cn-criminal-law/implanting-edited-embryos-may-be-a-crime", {}, "（条号待核）"),
         ("/laws/institution/ai-training-is-judged?lang=en", {}, "What an officer will ask"),
         (GDPR, {}, "内容待核"),
+        (HARM, {}, "《生物安全法》第五十五条（2021-04-15 起）"),
+        (f"{HARM}?lang=en&on=2020-01-01", {}, "Biosecurity Law art. 55 (since 2021-04-15)"),
     ],
 )
 def test_pages(door: Door, path: str, headers: dict, said: str) -> None:
