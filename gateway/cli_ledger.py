@@ -15,9 +15,10 @@ import typer
 from sqlalchemy import Connection
 
 from gateway import pep
+from gateway.bank import Bank
 from gateway.identity.scopes import Scope
 from gateway.registry import ledger, openings
-from gateway.registry.openings import Change, Opening
+from gateway.registry.openings import Change, Draft, Opening
 from gateway.replies import Rendered, Reply
 from gateway.terminal import err, explained, opened, out, recorded, signed_in
 
@@ -25,6 +26,7 @@ ledger_app = typer.Typer(
     no_args_is_help=True, help="Quotas and tubes in double entry, and what was before."
 )
 
+_KINDS = {"case": "未结案件 · open case", "grant": "现行授权 · live grant"}
 _NAMES = {
     openings.DONORS: "已提供外显子组或者基因组等的捐献者 · donors given before",
     openings.ABROAD: "本年向境外提供的人数 · people whose data went abroad in a year",
@@ -78,14 +80,13 @@ def ledger_open(
             return openings.propose(conn, draft, person_id=caller.id, now=bank.now())
 
         made = recorded(bank, "opening.proposed", propose, openings.named, caller)
-        with bank.database.read() as conn:
-            found = openings.changes(conn, draft)
+        found = _changes(bank, made, draft)
     out.print(
         f"[green]✓[/green] 已提出，待第二人确认 · proposed, a second person confirms: {made.id}",
         soft_wrap=True,
     )
-    for change in found:
-        out.print(f"  {_said(change)}", highlight=False, soft_wrap=True, markup=False)
+    for line in found:
+        out.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
     out.print(f"SHA-256 {made.sha256}", highlight=False, soft_wrap=True)
 
 
@@ -110,6 +111,8 @@ def ledger_confirm(
         reply = Reply(client=caller.id, key=None, route="confirm", body_hash="", render=keep)
         asyncio.run(pep.confirm_opening(bank, caller, opening, draft, digest=sha256, reply=reply))
     out.print(f"[green]✓[/green] 已确认，起算 · confirmed, it counts: {opening}", soft_wrap=True)
+    for case in kept[0].reach.cases:
+        out.print(f"  case {case.case_id} {case.state} {case.outcome or ''}", soft_wrap=True)
     for grant in kept[0].reach.grants:
         out.print(f"  grant {grant.grant_id} {grant.state} {grant.outcome or ''}", soft_wrap=True)
 
@@ -149,11 +152,29 @@ def _print_file(opening: str) -> None:
         made = recorded(bank, "opening.read", read, openings.named)
         with bank.database.read() as conn:
             content = openings.content(conn, opening)
-            draft = openings.from_file(content)
-            found = () if made.confirmed_at else openings.changes(conn, draft)
+        draft = openings.from_file(content)
+        lines = () if made.confirmed_at else _changes(bank, made, draft)
     sys.stdout.buffer.write(content)
-    for change in found:
-        err.print(_said(change), highlight=False, soft_wrap=True, markup=False)
+    for line in lines:
+        err.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _changes(bank: Bank, made: Opening, draft: Draft) -> tuple[str, ...]:
+    """What confirming it would change, in words: the counters, then the open cases and live grants that would
+    come out otherwise. Nothing of it stays.
+    """
+    with bank.database.read() as conn:
+        counters = tuple(_said(change) for change in openings.changes(conn, draft))
+    found = bank.database.write(lambda conn: pep.opening_foreseen(conn, bank, made, draft))
+    if found is None:
+        return (*counters, "已不能确认 · it cannot be confirmed any more")
+    live = tuple(
+        f"{_KINDS[one.kind]} {one.id}: {one.before} → {one.after}"
+        f"{' · 不再成立 · would stand no longer' if one.stops else ''}"
+        for one in found.changed
+    )
+    unsure = tuple(f"{id_}: 无法再判定 · cannot be decided any more" for id_ in found.undecidable)
+    return counters + live + unsure
 
 
 def tell_unknown(missing: tuple[str, ...]) -> None:

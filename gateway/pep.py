@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TypedDict, TypeVar
 
 import sqlalchemy as sa
@@ -455,7 +456,8 @@ async def confirm_opening(
 ) -> Rendered:
     """A second person lets opening balances count; `render` gets `OpeningConfirmed`.
 
-    Every live grant is decided again with them in the same transaction: what no longer stands is suspended.
+    Every open case and live grant is decided again with them in the same transaction: what no longer stands is
+    suspended.
     """
 
     def act(conn: Connection) -> OpeningConfirmed:
@@ -463,11 +465,26 @@ async def confirm_opening(
             conn, opening_id, draft, digest=digest, person_id=caller.id, now=bank.now()
         )
         entry = append(conn, bank, caller, "opening.confirmed", openings.named(made))
-        found = standing.Reach(grants=standing.active(conn, sa.true()))
+        found = standing.all_open(conn)
         reached = standing.reach(conn, bank, caller, found, {"opening": made.id})
         return OpeningConfirmed(opening=made, leaf_index=entry.index, reach=reached)
 
     return await commit(bank, reply, act)
+
+
+def opening_foreseen(
+    conn: Connection, bank: Bank, made: openings.Opening, draft: openings.Draft
+) -> standing.Impact | None:
+    """Which open cases and live grants would come out otherwise if an opening were confirmed; None where it
+    cannot be any more, for others count by now. `conn` is the writer's; nothing of it stays.
+    """
+    then = partial(
+        openings.count, opening_id=made.id, draft=draft, person_id="somebody", now=bank.now()
+    )  # somebody else than who proposed it
+    try:
+        return standing.foreseen(conn, bank, then)
+    except ProblemError:
+        return None
 
 
 async def authorize_release(bank: Bank, caller: Caller, grant_id: str, *, reply: Reply) -> Rendered:

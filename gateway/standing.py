@@ -5,13 +5,14 @@ stands behind it in the log that did not see it; both decisions stay; what no lo
 or cut down, receivers of what already went out are to be told, each with its entry. Voiding takes things
 away and needs one person; a correction may let more out than before and needs two.
 
-`touched` says whom a change would reach, `reach` goes there; `impact` says what other packs would change.
+`touched` says whom a change would reach, `reach` goes there; `impact` says what other packs would change,
+`foreseen` what a change of facts would.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from sqlalchemy import Connection
 from audit import log
 from gateway import effects
 from gateway.bank import Bank, bump
-from gateway.deciding import append, in_words_of, prepare, record, stands
+from gateway.deciding import Prepared, append, in_words_of, prepare, record, stands
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
 from gateway.registry import duties, ledger, papers, requests
@@ -201,6 +202,11 @@ def touched(conn: Connection, kind: str, subject_id: str) -> Reach:
         grants=active(conn, _GRANT.c.request_id.in_(asked)),
         receivers=tuple((row.id, row.party_id) for row in gone),
     )
+
+
+def all_open(conn: Connection) -> Reach:
+    """Every open case and live grant: whom a change reaches that may matter to any request."""
+    return Reach(cases=_open_cases(conn, sa.true()), grants=active(conn, sa.true()))
 
 
 def active(conn: Connection, which: sa.ColumnElement[bool]) -> tuple[Granted, ...]:
@@ -448,30 +454,67 @@ def impact(conn: Connection, bank: Bank, law: Law) -> Impact:
         by = bank.law if made_by is None else bank.laws.of(conn, made_by)
         question, before = document.question_from(body), document.decision_from(body, by)
         compare("decision", row.id, before, question, frozenset())
+    for kind, id_, accepted, prepared in _live(conn, bank):
+        if prepared is None:
+            undecidable.append(id_)
+        else:
+            # As gathered: the other law may have words for what the one in force has none for.
+            compare(kind, id_, prepared.decision, prepared.gathered.question, accepted)
+    return Impact(looked_at=dict(looked_at), changed=tuple(changed), undecidable=tuple(undecidable))
+
+
+def foreseen(conn: Connection, bank: Bank, change: Callable[[Connection], object]) -> Impact:
+    """Which open cases and live grants would come out otherwise if `change` were made. Nothing of it stays.
+
+    `conn` is the writer's: the change is made in a savepoint, all is decided again as it would be, and the
+    savepoint is rolled back. Raises what `change` raises.
+    """
+    before = {id_: prepared for _, id_, _, prepared in _live(conn, bank)}
+    looked_at: Counter[str] = Counter(case=0, grant=0)
+    changed: list[Changed] = []
+    undecidable: list[str] = []
+    savepoint = conn.begin_nested()
+    try:
+        change(conn)
+        for kind, id_, accepted, prepared in _live(conn, bank):
+            was = before[id_]
+            if was is None or prepared is None:
+                undecidable.append(id_)
+                continue
+            looked_at[kind] += 1
+            found = _otherwise(kind, id_, was.decision, prepared.decision, accepted)
+            changed += [] if found is None else [found]
+    finally:
+        savepoint.rollback()
+    return Impact(looked_at=dict(looked_at), changed=tuple(changed), undecidable=tuple(undecidable))
+
+
+def _live(
+    conn: Connection, bank: Bank
+) -> Iterator[tuple[str, str, frozenset[str], Prepared | None]]:
+    """Every open case, then every live grant with something left to go out, decided as facts are now: kind, id,
+    what officers accepted in it, and the decision; None where its request does not fit together any more.
+    """
     for case in _open_cases(conn, sa.true()):
         request = requests.get(conn, case.request_id, party_id=None)
-        try:
-            prepared = prepare(conn, bank, request.ask, request.party_id, held_by=request.id)
-        except ProblemError:
-            undecidable.append(case.case_id)
-            continue
-        # As gathered: the other law may have words for what the one in force has none for.
-        asked = prepared.gathered.question
-        compare("case", case.case_id, prepared.decision, asked, frozenset())
+        prepared = _prepared(conn, bank, request, request.party_id, held_by=request.id)
+        yield "case", case.case_id, frozenset(), prepared
     for one in active(conn, sa.true()):
         left = frozenset(item.holding_id for item in grants.releasable(conn, one.grant_id))
-        if not left:
-            continue
-        grant = grants.get(conn, one.grant_id)
-        request = requests.of_decision(conn, grant.decision_id)
-        try:
-            prepared = prepare(conn, bank, request.ask, grant.party_id, only=left, held_by=grant.id)
-        except ProblemError:
-            undecidable.append(grant.id)
-            continue
-        accepted = frozenset(grant.accepted)
-        compare("grant", grant.id, prepared.decision, prepared.gathered.question, accepted)
-    return Impact(looked_at=dict(looked_at), changed=tuple(changed), undecidable=tuple(undecidable))
+        if left:
+            grant = grants.get(conn, one.grant_id)
+            request = requests.of_decision(conn, grant.decision_id)
+            prepared = _prepared(conn, bank, request, grant.party_id, only=left, held_by=grant.id)
+            yield "grant", grant.id, frozenset(grant.accepted), prepared
+
+
+def _prepared(
+    conn: Connection, bank: Bank, request: requests.Request, party_id: str, **how: Any
+) -> Prepared | None:
+    try:
+        return prepare(conn, bank, request.ask, party_id, **how)
+    except ProblemError:
+        return None
 
 
 def _otherwise(

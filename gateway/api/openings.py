@@ -6,6 +6,7 @@ The file is proposed as it stands and kept to the byte; another person confirms 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -28,6 +29,7 @@ from gateway.api.contract import Answer, operation
 from gateway.api.schemas.registry import (
     AskedConfirmation,
     AskedOpening,
+    ChangedOut,
     OpeningChange,
     OpeningConfirmedOut,
     OpeningLineOut,
@@ -51,7 +53,8 @@ Writing = Annotated[Caller, Depends(require("registry:write"))]
     summary="Propose opening balances",
     purpose="What the bank gave before this gateway kept count: donors by recipient, project, class and year, people "
     "abroad by number, and which counters that makes whole. The first of two people: nothing counts yet. The answer "
-    "says what would change. Every mistake of the file is named with its line.",
+    "says what would change, and which open cases and live grants would come out otherwise. Every mistake of the file "
+    "is named with its line.",
     answers={201: Answer(model=OpeningOut, says="The opening, not yet counted")},
     errors=("already_done",),
     example=examples.OPENING,
@@ -69,7 +72,7 @@ async def propose_opening(
 
     def part(conn: Connection) -> OpeningOut:
         made = openings.propose(conn, draft, person_id=caller.id, now=bank.now())
-        return _whole(conn, made, draft)
+        return _whole(conn, bank, made, draft)
 
     how = await reply(request, caller, key, lambda out: rendered(out, 201))
     return sent(
@@ -106,7 +109,7 @@ async def read_opening(
     draft = await asyncio.to_thread(_draft, bank, opening_id)
 
     def part(conn: Connection) -> OpeningOut:
-        return _whole(conn, openings.read(conn, opening_id), draft)
+        return _whole(conn, bank, openings.read(conn, opening_id), draft)
 
     how = await reply(request, caller, None, rendered)
     return sent(
@@ -117,7 +120,7 @@ async def read_opening(
 @operation(
     summary="Confirm opening balances",
     purpose="The second person's word, quoting the digest of the file as it was read: from this entry on its lines "
-    "count. Every live grant is decided again with them; what no longer stands is suspended.",
+    "count. Every open case and live grant is decided again with them; what no longer stands is suspended.",
     answers={200: Answer(model=OpeningConfirmedOut, says="Whom it reached")},
     errors=("not_found", "same_person", "already_done"),
     example=examples.CONFIRMATION,
@@ -158,9 +161,13 @@ def _named(out: OpeningOut) -> dict[str, str]:
     return {"opening": out.id, "sha256": out.sha256}
 
 
-def _whole(conn: Connection, made: Opening, draft: Draft) -> OpeningOut:
-    changes = openings.changes(conn, draft) if made.confirmed_at is None else ()
+def _whole(conn: Connection, bank: Bank, made: Opening, draft: Draft) -> OpeningOut:
+    waits = made.confirmed_at is None
+    changes = openings.changes(conn, draft) if waits else ()
+    found = pep.opening_foreseen(conn, bank, made, draft) if waits else None
     return OpeningOut(
+        reaches=None if found is None else [ChangedOut(**asdict(one)) for one in found.changed],
+        undecidable=[] if found is None else list(found.undecidable),
         **_line(made),
         content=draft.content.decode(),
         changes=[

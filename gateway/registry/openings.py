@@ -244,6 +244,16 @@ def confirm(
     if not digest == made.sha256 == draft.sha256 == sha256(content(conn, opening_id)).hexdigest():
         wrong = FieldError(pointer="/sha256", detail="is not the digest of the file proposed")
         raise ProblemError("invalid_request", wrong.detail, errors=(wrong,))
+    return count(conn, opening_id, draft, person_id=person_id, now=now)
+
+
+def count(
+    conn: Connection, opening_id: str, draft: Draft, *, person_id: str, now: datetime
+) -> Opening:
+    """From here on the lines of a proposed opening count: for `confirm`, and to foresee what that changes.
+
+    Raises `ProblemError` `invalid_request` as `propose` does.
+    """
     donors = verify(conn, draft, now=now)
     groups = _groups(conn, draft)
     rows = [

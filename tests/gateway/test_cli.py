@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from audit import log
-from gateway import cli
+from gateway import cli, pep
 from gateway.bank import SHANGHAI, open_bank
 from gateway.demo_world import World
 from gateway.identity import people
@@ -25,8 +26,10 @@ from gateway.registry import generations
 from gateway.tables import metadata
 from openapi.check import COMMITTED
 from tests.gateway.conftest import ORIGIN, SettableClock, settings_in
+from tests.gateway.registry.asks import FOREIGN, ask
+from tests.gateway.registry.test_counters import UNIVERSITY
 from tests.gateway.registry.test_generations import REFUSES
-from tests.gateway.test_acts import AGGREGATE, create
+from tests.gateway.test_acts import AGGREGATE, HOSPITAL, create, run
 
 #: What names one thing in a route.
 NAMED = re.compile(r"\{\w+\}|gen_1|opn_1|abc")
@@ -266,6 +269,36 @@ def test_a_new_bank_knows_nothing_of_its_past_until_two_officers_state_it(
         "opening.read",
         "opening.confirmed",
     ]
+
+
+def test_whom_an_opening_reaches_is_told_before_it_is_confirmed(
+    filled: Path, tmp_path: Path
+) -> None:
+    bank = open_bank(settings_in(filled), SettableClock())
+    bank.database.write(lambda conn: conn.execute(sa.delete(metadata.tables["opening"])))
+    who, asked = (
+        replace(HOSPITAL, party_id=UNIVERSITY),
+        ask(of=FOREIGN),
+    )
+    waiting = run(lambda reply: pep.create_request(bank, who, asked, draft=False, reply=reply), who)
+    through = bank.today()
+    bank.database.close()
+    li, ada = (enrolled(filled, f"{name}.past", Role.OFFICER) for name in ("li", "ada"))
+    file = tmp_path / "past.yaml"
+    file.write_text(
+        f"format: hgr-opening-1\nbank: {ORIGIN}\nthrough: {through}\nwhole: [donors, people_abroad]\n"
+    )
+    made = as_person(code_of(li), "ledger", "open", str(file), "--login", "li.past")
+    assert made.exit_code == 0, made.output
+    line = f"未结案件 · open case {waiting.case_id}: refer → "
+    assert line in made.stdout
+    after = made.stdout.split(line)[1].split()[0]
+    opening, digest = made.stdout.split("confirms: ")[1].split()[0], made.stdout.split()[-1]
+    assert line in hgr("ledger", "openings", "--show", opening).stderr
+    done = as_person(code_of(ada), "ledger", "confirm", opening, digest, "--login", "ada.past")
+    assert done.exit_code == 0, done.output
+    (told,) = [one for one in done.stdout.splitlines() if waiting.case_id in one]
+    assert told.split()[-1] == after
 
 
 def test_a_file_of_mistakes_is_refused_before_anybody_signs_in(tmp_path: Path) -> None:

@@ -199,6 +199,23 @@ class ReachOut(Shape):
     counts: dict[str, int] = Field(examples=[{"cases": 1, "grants": 2, "receivers": 0}])
 
 
+class ChangedOut(Shape):
+    """One past decision, open case or live grant that would come out otherwise.
+
+    `rules` say something else, as number and id; `people` selected before and after; it `stops` where
+    what stands now would not.
+    """
+
+    kind: Literal["decision", "case", "grant"]
+    id: str
+    before: str
+    after: str
+    what: list[Literal["outcome", "selection", "obligations"]]
+    rules: list[tuple[str, str]]
+    people: tuple[int, int]
+    stops: bool
+
+
 class CorrectionOut(Shape):
     """A voiding or correction as it stands, with whom it reached or, until it counts, would reach.
 
@@ -513,11 +530,17 @@ class OpeningLineOut(Shape):
 
 
 class OpeningOut(OpeningLineOut):
-    """One opening with its file; until it counts, with what confirming it would change."""
+    """One opening with its file; until it counts, with what confirming it would change.
+
+    `reaches` are the open cases and live grants that would come out otherwise; null where it counts already
+    or can count no more. `undecidable` are those whose request names what does not fit together any more.
+    """
 
     object: Literal["opening"] = "opening"
     content: str
     changes: list[OpeningChange]
+    reaches: list[ChangedOut] | None
+    undecidable: list[str]
 
 
 class OpeningsOut(Shape):
@@ -527,7 +550,7 @@ class OpeningsOut(Shape):
 
 
 class OpeningConfirmedOut(OpeningLineOut):
-    """An opening that counts from here on, and the live grants decided again with it."""
+    """An opening that counts from here on, and the open cases and live grants decided again with it."""
 
     object: Literal["opening_confirmation"] = "opening_confirmation"
     leaf_index: int

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from audit.merkle import leaf_hash
 from gateway.api.schemas.parts import Asked, Id, Instant, Reason, Sha256, Shape, Words
-from gateway.api.schemas.registry import ReachOut
+from gateway.api.schemas.registry import ChangedOut, ReachOut
 from gateway.api.schemas.researcher import DecisionOut
 from gateway.review.workflow import Command, Recommendation
 
@@ -379,23 +379,6 @@ class GenerationsOut(Shape):
     """All generations, oldest first."""
 
     data: list[GenerationOut]
-
-
-class ChangedOut(Shape):
-    """One past decision, open case or live grant that would come out otherwise.
-
-    `rules` say something else, as number and id; `people` selected before and after; it `stops` where
-    what stands now would not.
-    """
-
-    kind: Literal["decision", "case", "grant"]
-    id: str
-    before: str
-    after: str
-    what: list[Literal["outcome", "selection", "obligations"]]
-    rules: list[tuple[str, str]]
-    people: tuple[int, int]
-    stops: bool
 
 
 class ImpactOut(Shape):
