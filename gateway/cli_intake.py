@@ -11,6 +11,7 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from itertools import islice
@@ -69,7 +70,7 @@ class Tally:
         self.added += batch.added
         self.changed += batch.changed
         self.same += batch.same
-        self.bad += len({one.line for one in batch.bad})
+        self.bad += batch.wrong
 
     @property
     def rows(self) -> int:
@@ -116,6 +117,10 @@ def load(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what would become of the rows; load nothing")
     ] = False,
+    written_at: Annotated[
+        datetime | None,
+        typer.Option(help="when the sample system wrote the file, in this machine's time"),
+    ] = None,
     bad: Annotated[
         Path | None, typer.Option(help="where rows that were not loaded go; none: FILE.bad.csv")
     ] = None,
@@ -133,7 +138,14 @@ def load(
         sha256 = intake_files.digest(file)
     bad_path = bad or file.with_name(f"{file.name}.bad.csv")
     with opened() as bank:
-        job = _Job(bank=bank, kind=kind, file=file, mapping=chosen, sha256=sha256)
+        job = _Job(
+            bank=bank,
+            kind=kind,
+            file=file,
+            mapping=chosen,
+            sha256=sha256,
+            written_at=None if written_at is None else written_at.astimezone(),
+        )
         before = job.reached()
         if before is not None and before.done_at is not None:
             out.print(
@@ -148,7 +160,7 @@ def load(
             if dry_run or tally.bad:
                 _tell(tally, rows, dry=True)
                 raise typer.Exit(1 if tally.bad else 0)
-        rows = BadRows(path=bad_path, goes_on=before is not None)
+        rows = BadRows(path=bad_path, goes_on=before is not None and before.line > 0)
         _tell(job.run(rows, before, dry=False), rows, dry=False)
         raise typer.Exit(1 if rows.lines else 0)
 
@@ -162,6 +174,7 @@ class _Job:
     file: Path
     mapping: FileMapping
     sha256: str
+    written_at: datetime | None
 
     def reached(self) -> Reached | None:
         """How far it came before."""
@@ -206,24 +219,48 @@ class _Job:
         elif dry:
             batch = self._try(good)
         else:
-            batch = recorded(
-                self.bank, "intake.batch", partial(self._load, good, file_id, last),
-                lambda made: self._about(made, file_id, last),
-            )  # fmt: skip
+            return self._take_in(good, unread, file_id, last)
         batch.bad = sorted([*unread, *batch.bad], key=lambda one: one.line)
+        if not dry:
+            part = partial(intake.come, file_id=file_id, line=0, wrong=batch.wrong)
+            self.bank.database.write(part)  # each withdrawal is known again by what it says
         return batch
 
-    def _load(self, rows: list[Row], file_id: str, last: int, conn: Connection) -> Batch:
-        batch = intake.load(conn, self.kind, rows, self.bank.diseases, now=self.bank.now())
-        intake.come(conn, file_id, last)  # a crash before COMMIT leaves neither rows nor line
-        return batch
+    def _take_in(self, rows: list[Row], unread: list[Bad], file_id: str, last: int) -> Batch:
+        kept: list[Batch] = []
+
+        def part(conn: Connection) -> Batch:
+            batch = self._load(conn, rows)
+            batch.bad = sorted([*unread, *batch.bad], key=lambda one: one.line)
+            # A crash before COMMIT leaves neither rows nor line.
+            intake.come(conn, file_id, last, wrong=batch.wrong)
+            return batch
+
+        def keep(batch: Batch) -> Rendered:
+            kept.append(batch)
+            return Rendered(status=200, body=b"")
+
+        reply = Reply(client=OPERATOR.id, key=None, route="import", body_hash="", render=keep)
+        about = partial(self._about, file_id=file_id, last=last)
+        asyncio.run(pep.take_in(self.bank, OPERATOR, part, subjects=about, reply=reply))
+        return kept[0]
+
+    def _load(self, conn: Connection, rows: list[Row]) -> Batch:
+        return intake.load(
+            conn,
+            self.kind,
+            rows,
+            self.bank.diseases,
+            now=self.bank.now(),
+            written_at=self.written_at,
+        )
 
     def _try(self, rows: list[Row]) -> Batch:
         """What would become of some rows: loaded, and taken back."""
         kept: list[Batch] = []
 
         def unit(conn: Connection) -> None:
-            kept.append(intake.load(conn, self.kind, rows, self.bank.diseases, now=self.bank.now()))
+            kept.append(self._load(conn, rows))
             raise _NotMeantError
 
         try:
@@ -233,9 +270,7 @@ class _Job:
         raise AssertionError  # pragma: no cover - the unit always raises
 
     def _finish(self, file_id: str, conn: Connection) -> None:
-        now = self.bank.now()
-        with_line = intake.reached(conn, self.kind, self.sha256, self.mapping.sha256)
-        intake.come(conn, file_id, with_line.line if with_line else 0, done_at=now)
+        intake.finish(conn, file_id, now=self.bank.now())
 
     def _named(self, made: Reached) -> dict[str, str]:
         return {"file": made.id, "kind": self.kind.name, "sha256": self.sha256}
@@ -243,12 +278,11 @@ class _Job:
     def _about(self, batch: Batch, file_id: str, last: int) -> dict[str, str]:
         counts = {"added": batch.added, "changed": batch.changed, "same": batch.same}
         said = {name: str(many) for name, many in counts.items()}
-        bad = len({one.line for one in batch.bad})
         return {
             "file": file_id,
             "kind": self.kind.name,
             "through": str(last),
-            "bad": str(bad),
+            "bad": str(batch.wrong),
             **said,
         }
 

@@ -16,13 +16,13 @@ import fcntl
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
@@ -177,6 +177,31 @@ def _savepoint(
         return []
     savepoint.commit()
     return [(future, result)]
+
+
+def insert_many(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that each name every column of `table`, as the driver takes them: for millions of rows.
+
+    Each value is made what the driver wants by its column's type, as SQLAlchemy would; but values are few beside
+    rows, so each is made once, and no statement is built for a row.
+    """
+    if not rows:
+        return
+    statement = insert(table).compile(dialect=conn.dialect, column_keys=list(table.c.keys()))
+    made: list[Iterable[Any]] = []
+    for column in table.c:
+        process = column.type.dialect_impl(conn.dialect).bind_processor(conn.dialect)
+        values = [row[column.name] for row in rows]
+        if process is not None:
+            taken = {value: process(value) for value in set(values)}
+            values = [taken[value] for value in values]
+        made.append(values)
+    each = zip(*made, strict=True)
+    if statement.positional:
+        conn.exec_driver_sql(str(statement), list(each))
+    else:
+        names = table.c.keys()
+        conn.exec_driver_sql(str(statement), [dict(zip(names, one, strict=True)) for one in each])
 
 
 def verify_durability(connection: Connection) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gateway.errors import FieldError, ProblemError
-from gateway.registry.intake import Bad, Kind, Row, read_row
+from gateway.registry.intake import Bad, CellError, Cells, Kind, Row, read_row
 from policies import strict
 from policies.strict import Shape
 
@@ -143,12 +143,12 @@ class Source:
             for line, said in self._json() if self._between is None else self._cells():
                 if line <= after:
                     continue
-                yield said if isinstance(said, list) else read_row(self._kind, line, said)
+                yield said if isinstance(said, list | Row) else read_row(self._kind, line, said)
         except UnicodeDecodeError as error:
             detail = f"`{self._path.name}` is no UTF-8 text: byte {error.start} of a buffer"
             raise ProblemError("invalid_request", detail) from error
 
-    def _cells(self) -> Iterator[tuple[int, dict[str, Any] | list[Bad]]]:
+    def _cells(self) -> Iterator[tuple[int, Row | dict[str, Any] | list[Bad]]]:
         reader = csv.reader(self._text, delimiter=str(self._between), strict=True)
         header = [name.strip() for name in next(reader, [])]
         self._verify_header(header)
@@ -157,6 +157,14 @@ class Source:
             for ours, mapped in self._mapping.columns.items()
             if mapped.column in header
         }
+        plan = [
+            (ours, at, Cells(self._kind.columns[ours], self._mapping.columns[ours].values))
+            for ours, at in places.items()
+        ]
+        constants = [
+            (ours, Cells(self._kind.columns[ours], {}), text)
+            for ours, text in self._mapping.constants.items()
+        ]
         while True:
             try:
                 cells = next(reader)
@@ -171,6 +179,14 @@ class Source:
                 why = f"{len(cells)} cells under {len(header)} columns"
                 yield reader.line_num, [_unread(reader.line_num, why)]
                 continue
+            try:
+                said = {ours: read[cells[at]] for ours, at, read in plan}
+                said |= {ours: read[text] for ours, read, text in constants}
+                if all(said[part] is not None for part in self._kind.key):
+                    yield reader.line_num, Row(line=reader.line_num, cells=said)
+                    continue
+            except CellError:
+                pass  # read once more below, for all that is wrong with it
             yield reader.line_num, self._ours({one: cells[at] for one, at in places.items()})
 
     def _json(self) -> Iterator[tuple[int, dict[str, Any] | list[Bad]]]:

@@ -37,6 +37,7 @@ from gateway.identity.scopes import Caller
 from gateway.registry import consents, duties, generations, ledger, openings, requests
 from gateway.registry.ask import Ask
 from gateway.registry.generations import Generation
+from gateway.registry.intake import Batch
 from gateway.registry.openings import Opening
 from gateway.registry.requests import Request
 from gateway.release import grants
@@ -536,6 +537,33 @@ async def end_expired(bank: Bank) -> int:
         return len(ended)
 
     return await bank.database.write_async(unit)
+
+
+async def take_in(
+    bank: Bank,
+    caller: Caller,
+    part: Callable[[Connection], Batch],
+    *,
+    subjects: Callable[[Batch], Mapping[str, str]],
+    reply: Reply,
+) -> Rendered:
+    """Rows of the bank's own files go in, with one entry for the batch; `render` gets the `Batch`.
+
+    Tubes that were promised and by these rows are there no more leave the grants they were promised to,
+    each grant with its entry, in the same transaction: so the ledger agrees with the shelves.
+    """
+
+    def act(conn: Connection) -> Batch:
+        batch, now = part(conn), bank.now()
+        about = subjects(batch)
+        append(conn, bank, caller, "intake.batch", about)
+        for grant_id, holdings in ledger.unkept(conn, batch.changed_ids).items():
+            grants.shrink(conn, grant_id, holdings, reason="gone", now=now)
+            append(conn, bank, caller, "grant.shrunk", {"file": about["file"], "grant": grant_id})
+            ledger.settle(conn, grant_id, cause_id=about["file"], now=now)
+        return batch
+
+    return await commit(bank, reply, act)
 
 
 async def record_event(

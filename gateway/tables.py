@@ -816,6 +816,7 @@ class IntakeFile(SQLModel, table=True):
     sha256: str
     mapping_sha256: str
     line: int  # the last one loaded, or found wrong
+    wrong: int = 0  # rows up to there that were not loaded
     begun_at: datetime = _instant()
     done_at: datetime | None = _instant_or_none()
     __table_args__ = (UniqueConstraint("kind", "sha256", "mapping_sha256"),)

@@ -14,30 +14,34 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway.bank import SHANGHAI, bump
+from gateway.database import insert_many
 from gateway.registry.ask import KINDS as ITEM_KINDS
 from gateway.registry.consents import SCOPES
 from gateway.tables import metadata, new_id
-from policies.disease import DiseaseTree, UnknownDiseaseError
+from policies.disease import DiseaseTree
 
 _FILE = metadata.tables["intake_file"]
 _PROFILE = metadata.tables["consent_profile"]
 _COLLECTION, _FORM = metadata.tables["collection"], metadata.tables["consent_form"]
 _DONOR, _CONSENT = metadata.tables["donor"], metadata.tables["consent"]
+_POSTING = metadata.tables["posting"]
 _WITHDRAWAL, _PROJECT = metadata.tables["withdrawal"], metadata.tables["project"]
 
 #: What a cell holds, read: None where it is empty.
 Cell = str | int | bool | date | list[str] | None
 
-_IN_CHUNK = 500  # parameters of one IN
+_IN_CHUNK = 5000  # parameters of one IN: below what either database takes
+_REMEMBERED = 20_000  # texts of a column that are kept read
 #: Kinds of the catalogue that are data; every other is material.
 _DATA = frozenset({"genome", "exome", "clinical"})
 
@@ -84,8 +88,7 @@ class Kind:
     key: tuple[str, ...] = ("code",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """One row of a file, its cells read. A column that the file does not have is not in `cells`."""
 
     line: int
@@ -102,6 +105,12 @@ class Batch:
     changed: int = 0
     same: int = 0
     bad: list[Bad] = field(default_factory=list)
+    changed_ids: list[str] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> int:
+        """How many rows were not loaded."""
+        return len({one.line for one in self.bad})
 
 
 # ---- cells ---------------------------------------------------------------------------------------
@@ -315,6 +324,25 @@ WITHDRAWALS = Kind(
 )
 
 
+class Cells(dict[str, Cell]):
+    """What each text in one column says; the same text is read once. Raises `CellError` for one that is wrong.
+
+    `values`: what the column's values are called in the file.
+    """
+
+    def __init__(self, column: Column, values: Mapping[str, str]) -> None:
+        super().__init__()
+        self._column, self._values = column, values
+
+    def __missing__(self, said: str) -> Cell:
+        text = said.strip()
+        text = self._values.get(text, text)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[said] = found = self._column.read(text) if text else None
+        return found
+
+
 def read_row(kind: Kind, line: int, said: Mapping[str, Any]) -> Row | list[Bad]:
     """The cells of one row, read; or everything wrong with it. `said`: by column, as the file has it.
 
@@ -373,40 +401,40 @@ def load(
     diseases: DiseaseTree,
     *,
     now: datetime,
+    written_at: datetime | None = None,
 ) -> Batch:
     """Load rows in the caller's transaction: new ones are added, known ones become what the file says.
 
     1 the codes they name are looked up; 2 each row is held to what is there; 3 written. A wrong row is
-    left out whole and named; it stops no other.
+    left out whole and named; it stops no other. `written_at`: when the sample system wrote them, if said.
     """
     batch = Batch(first=rows[0].line, last=rows[-1].line) if rows else Batch()
-    known = _Known(conn, kind, rows, diseases)
-    table = metadata.tables[kind.table]
-    new: dict[tuple[Any, ...], dict[str, Any]] = {}
+    known = _Known(conn, kind, rows, diseases, written_at)
+    table, fresh = metadata.tables[kind.table], _Fresh(kind, now)
+    new: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     seen: set[tuple[Any, ...]] = set()
     profiles: dict[str, dict[str, Any]] = {}
     for row in rows:
         wrong: list[Bad] = []
         said = known.resolved(row, profiles, wrong)
-        key = tuple(said.get(part) for part in known.key)
+        key = tuple([said.get(part) for part in known.key])
         before = known.rows.get(key)
-        if not wrong and key in seen:
-            wrong.append(_bad(kind, row, kind.key[0], "twice", "同一批中重复", "stands here twice"))
-        if before is None and not wrong:
-            wrong += [
-                _bad(
-                    kind, row, name, "missing", "新增的行须有该值", "is missing, and the row is new"
+        if not wrong:
+            if key in seen:
+                wrong.append(
+                    _bad(kind, row, kind.key[0], "twice", "同一批中重复", "stands here twice")
                 )
-                for name, column in kind.columns.items()
-                if column.needed and row.cells.get(name) is None
-            ]
+            elif before is None:
+                wrong += fresh.missing(row)
+            else:
+                wrong += known.raised(row, before)
         if wrong:
             batch.bad += wrong
             continue
         seen.add(key)
         if before is None:
-            new[key] = _fresh(kind, table, said, now)
+            new.append(fresh.row(said))
         elif all(before[name] == value for name, value in said.items()):
             batch.same += 1
         else:
@@ -414,33 +442,56 @@ def load(
                 {"at": before["id"], **{n: said.get(n, before[n]) for n in known.written}}
             )
     known.intern(profiles)
-    if new:
-        conn.execute(sa.insert(table), list(new.values()))
+    insert_many(conn, table, new)
     if changed:
         values: dict[str, Any] = {name: sa.bindparam(name) for name in known.written}
         conn.execute(
             sa.update(table).where(table.c.id == sa.bindparam("at")).values(values), changed
         )
+    batch.changed_ids = [one["at"] for one in changed]
     batch.added, batch.changed = len(new), len(changed)
     if new or changed:
         bump(conn)
     return batch
 
 
-def _fresh(kind: Kind, table: sa.Table, said: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """A new row, with what a file need not say."""
-    row: dict[str, Any] = {one.name: None for one in table.c if one.nullable}
-    row |= {
-        name: column.default for name, column in kind.columns.items() if column.default is not None
-    }
-    row |= said
-    row["id"] = new_id(kind.prefix)
-    row |= {name: now for name in ("created_at", "recorded_at") if name in table.c}
-    if "invented" in table.c:
-        row["invented"] = False
-    if kind.table == "holding":
-        row["reserved"] = 0
-    return row
+class _Fresh:
+    """New rows of a kind: what a file need not say, and what it must."""
+
+    def __init__(self, kind: Kind, now: datetime) -> None:
+        table, self._kind = metadata.tables[kind.table], kind
+        self._needed = [name for name, column in kind.columns.items() if column.needed]
+        row: dict[str, Any] = {one.name: None for one in table.c}
+        row |= {
+            _stored(kind, name): column.default
+            for name, column in kind.columns.items()
+            if column.default is not None
+        }
+        row |= {name: now for name in ("created_at", "recorded_at") if name in row}
+        row |= {
+            name: value for name, value in (("invented", False), ("reserved", 0)) if name in row
+        }
+        self._row = row
+        # The time first: ids made one after another stand one after another in every index, and a loading of
+        # millions writes at its right edge. What is left cannot be guessed: 60 random bits of each batch.
+        moment = int(now.timestamp() * 1000)
+        self._id = f"{kind.prefix}_{moment:012x}{secrets.randbits(60):015x}"
+        self._made = 0
+
+    def missing(self, row: Row) -> list[Bad]:
+        """What a new row would have to say and does not."""
+        zh, en = "新增的行须有该值", "is missing, and the row is new"
+        get = row.cells.get
+        return [
+            _bad(self._kind, row, name, "missing", zh, en)
+            for name in self._needed
+            if get(name) is None
+        ]
+
+    def row(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """A whole row, with an id of its own."""
+        self._made += 1
+        return {**self._row, **said, "id": f"{self._id}{self._made:05x}"}
 
 
 def _bad(kind: Kind, row: Row, column: str, code: str, zh: str, en: str) -> Bad:
@@ -452,7 +503,12 @@ class _Known:
     """What is there already of the rows of a batch, and of what they name. Few statements, however many."""
 
     def __init__(
-        self, conn: Connection, kind: Kind, rows: Sequence[Row], diseases: DiseaseTree
+        self,
+        conn: Connection,
+        kind: Kind,
+        rows: Sequence[Row],
+        diseases: DiseaseTree,
+        written_at: datetime | None,
     ) -> None:
         self._conn, self._kind, self._diseases = conn, kind, diseases
         self._ids: dict[str, dict[str, str]] = {}
@@ -460,13 +516,25 @@ class _Known:
             if column.of is not None:
                 codes = {str(row.cells[name]) for row in rows if row.cells.get(name) is not None}
                 self._ids[name] = self._by_code(column.of, codes)
+        self._plan = {
+            name: (
+                None if name in {"form", "ticks"} else _stored(kind, name),
+                column.default,
+                column.needed,
+                self._ids.get(name),
+            )
+            for name, column in kind.columns.items()
+        }
         self._forms = self._all_forms() if kind.table == "consent" else {}
-        self._only_consent = self._consents_of() if kind.table == "holding" else {}
+        unnamed = kind.table == "holding" and any("consent" not in row.cells for row in rows)
+        self._only_consent = self._consents_of() if unnamed else {}
         self.key = tuple(_stored(kind, part) for part in kind.key)
         self.rows = self._existing(rows)
         table = metadata.tables[kind.table]
         fields = {_stored(kind, name) for name in kind.columns} | {"item_class", "profile_id"}
         self.written = tuple(one.name for one in table.c if one.name in fields)
+        stated = kind.table == "holding" and any("units" in row.cells for row in rows)
+        self._released = self._released_since(written_at) if stated else frozenset[str]()
 
     def resolved(
         self, row: Row, profiles: dict[str, dict[str, Any]], wrong: list[Bad]
@@ -474,16 +542,18 @@ class _Known:
         """The row as its table has it; what it names and is not there goes to `wrong`."""
         kind, said = self._kind, dict[str, Any]()
         for name, value in row.cells.items():
-            found: Cell = kind.columns[name].default if value is None else value
-            if found is None and kind.columns[name].needed:
-                wrong.append(_bad(kind, row, name, "missing", "缺少该值", "is missing"))
-            elif found is not None and name in self._ids:
-                found = self._ids[name].get(str(value))
+            stored, default, needed, ids = self._plan[name]
+            found = default if value is None else value
+            if found is None:
+                if needed:
+                    wrong.append(_bad(kind, row, name, "missing", "缺少该值", "is missing"))
+            elif ids is not None:
+                found = ids.get(str(value))
                 if found is None:
                     zh, en = f"没有“{value}”", f"there is no `{value}`"
                     wrong.append(_bad(kind, row, name, f"unknown_{name}", zh, en))
-            if name not in {"form", "ticks"}:
-                said[_stored(kind, name)] = found
+            if stored is not None:
+                said[stored] = found
         if kind.table == "consent":
             self._profile(row, said, profiles, wrong)
         elif kind.table == "holding":
@@ -492,6 +562,31 @@ class _Known:
             zh, en = "早于 valid_from", "is before `valid_from`"
             wrong.append(_bad(kind, row, "valid_to", "before_begin", zh, en))
         return said
+
+    def raised(self, row: Row, before: Mapping[str, Any]) -> list[Bad]:
+        """Tubes that went out since the file was written are not there again because it says so."""
+        units = row.cells.get("units")
+        if before["id"] in self._released and isinstance(units, int) and units > before["units"]:
+            zh = f"该文件写成后已有管放行，库存为 {before['units']}；如系盘点更正，请用 --written-at 注明文件时间"
+            en = (
+                f"tubes of it went out since the file was written and {before['units']} are left; if "
+                "they were counted anew since, say with --written-at when"
+            )
+            return [_bad(self._kind, row, "units", "released_since", zh, en)]
+        return []
+
+    def _released_since(self, written_at: datetime | None) -> frozenset[str]:
+        ids, p = sorted(row["id"] for row in self.rows.values()), _POSTING.c
+        since = sa.true() if written_at is None else p.at >= written_at
+        found: set[str] = set()
+        for at in range(0, len(ids), _IN_CHUNK):
+            query = sa.select(p.holding_id).where(p.target == "released", since)
+            found |= set(
+                self._conn.execute(
+                    query.where(p.holding_id.in_(ids[at : at + _IN_CHUNK]))
+                ).scalars()
+            )
+        return frozenset(found)
 
     def intern(self, profiles: Mapping[str, dict[str, Any]]) -> None:
         """Write the profiles that are not there: one for each form and set of ticks."""
@@ -537,12 +632,9 @@ class _Known:
                 zh, en = "数据的 units 为 1，kept 为 0", "of data, `units` is 1 and `kept` nought"
                 wrong.append(_bad(self._kind, row, "units", "not_tubes", zh, en))
         disease = row.cells.get("disease")
-        if disease is not None:
-            try:
-                self._diseases.ancestors(str(disease))
-            except UnknownDiseaseError:
-                zh, en = f"疾病本体中没有“{disease}”", f"the disease ontology has no `{disease}`"
-                wrong.append(_bad(self._kind, row, "disease", "unknown_disease", zh, en))
+        if disease is not None and disease not in self._diseases:
+            zh, en = f"疾病本体中没有“{disease}”", f"the disease ontology has no `{disease}`"
+            wrong.append(_bad(self._kind, row, "disease", "unknown_disease", zh, en))
         is_new = (row.cells["code"],) not in self.rows
         if is_new and "consent" not in row.cells and not wrong:
             found = self._only_consent.get(
@@ -653,12 +745,15 @@ def withdrawal(conn: Connection, row: Row) -> tuple[dict[str, Any], bool]:
 # ---- how far a file has come ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Reached:
-    """How far the loading of one file has come. `done_at` None: it was broken off behind `line`."""
+    """How far the loading of one file has come. `done_at` None: it was broken off behind `line`, or
+    some of its rows were `wrong` and may be right by now.
+    """
 
     id: str
     line: int
+    wrong: int
     done_at: datetime | None
 
 
@@ -666,11 +761,11 @@ def reached(conn: Connection, kind: Kind, sha256: str, mapping_sha256: str) -> R
     """How far a file, read by a mapping, was loaded before; None if it never was."""
     f = _FILE.c
     row = conn.execute(
-        sa.select(f.id, f.line, f.done_at).where(
+        sa.select(f.id, f.line, f.wrong, f.done_at).where(
             f.kind == kind.name, f.sha256 == sha256, f.mapping_sha256 == mapping_sha256
         )
     ).one_or_none()
-    return None if row is None else Reached(id=row.id, line=row.line, done_at=row.done_at)
+    return None if row is None else Reached(*row)
 
 
 def begin(
@@ -684,14 +779,30 @@ def begin(
         "sha256": sha256,
         "mapping_sha256": mapping_sha256,
         "line": 0,
+        "wrong": 0,
         "begun_at": now,
         "done_at": None,
     }
     conn.execute(sa.insert(_FILE).values(row))
-    return Reached(id=file_id, line=0, done_at=None)
+    return Reached(id=file_id, line=0, wrong=0, done_at=None)
 
 
-def come(conn: Connection, file_id: str, line: int, *, done_at: datetime | None = None) -> None:
-    """Remember that all up to a line is loaded; in the transaction that loads it, so that it is true."""
-    said = {"line": line} if done_at is None else {"line": line, "done_at": done_at}
+def come(conn: Connection, file_id: str, line: int, *, wrong: int) -> None:
+    """Remember that all up to a line is loaded, but for so many more rows that are wrong.
+
+    In the transaction that loads it, so that it is true.
+    """
+    said = {"line": line, "wrong": _FILE.c.wrong + wrong}
     conn.execute(sa.update(_FILE).where(_FILE.c.id == file_id).values(said))
+
+
+def finish(conn: Connection, file_id: str, *, now: datetime) -> None:
+    """The file is behind us: nothing of it is to be done again, unless rows were wrong.
+
+    Those may be right once what they name is there: the next loading looks at all of it again.
+    """
+    of = _FILE.c.id == file_id
+    whole = sa.update(_FILE).where(of, _FILE.c.wrong == 0)
+    conn.execute(whole.values(done_at=now))
+    again = sa.update(_FILE).where(of, _FILE.c.wrong > 0)
+    conn.execute(again.values(line=0, wrong=0))

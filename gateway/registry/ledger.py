@@ -38,6 +38,7 @@ AT_THE_BORDER = frozenset({"exit", "customs"})
 #: Papers whose quotas stand behind those of the cooperation licence they change (Implementing Rules 46, 47).
 CHANGES = ("change_approval", "change_statement")
 LIVE = ("active", "suspended")
+_CHUNK = 5000  # ids in one IN (…): below the variables either database takes
 
 
 class Account(NamedTuple):
@@ -324,6 +325,33 @@ def _tubes(move: _Move) -> sa.Update:
     # What must stay for the donor stays, even if that was said after the grant.
     there = h.units - h.kept >= many
     return update.where(there).values(units=h.units - many, reserved=h.reserved - many)
+
+
+def unkept(conn: Connection, holdings: Sequence[str]) -> dict[str, list[str]]:
+    """Which promises cannot be kept: by grant, the holdings of which too little is there for it.
+
+    Whoever was promised first keeps what is left; nothing is left of what is not available. Writes nothing.
+    """
+    h, p, g = _HOLDING.c, _POSTING.c, _GRANT.c
+    promised = sa.func.sum(_into("reserved")).label("promised")
+    query = (
+        sa.select(h.id, h.units, h.kept, h.reserved, h.available, p.grant_id, promised)
+        .join(_POSTING, p.holding_id == h.id)
+        .join(_GRANT, g.id == p.grant_id)
+        .where(h.reserved > 0, sa.or_(h.available.is_(False), h.reserved > h.units - h.kept))
+        .group_by(h.id, h.units, h.kept, h.reserved, h.available, p.grant_id, g.created_at)
+        .having(sa.func.sum(_into("reserved")) > 0)
+        .order_by(h.id, g.created_at.desc(), p.grant_id.desc())
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    lacking: dict[str, int] = {}
+    for at in range(0, len(holdings), _CHUNK):
+        for row in conn.execute(query.where(h.id.in_(holdings[at : at + _CHUNK]))):
+            left = max(row.units - row.kept, 0) if row.available else 0
+            if lacking.setdefault(row.id, row.reserved - left) > 0:
+                lacking[row.id] -= row.promised
+                found[row.grant_id].append(row.id)
+    return dict(found)
 
 
 # ---- looking -------------------------------------------------------------------------------------
