@@ -1,5 +1,5 @@
-"""`hgr import`: the bank's own collections, forms, donors, consents, holdings and withdrawals from files;
-`hgr generate`: such files of an invented bank.
+"""`hgr import`: the bank's own parties, collections, forms, donors, consents, holdings and withdrawals from
+files; `hgr generate`: such files of an invented bank.
 
 Exit codes are those of every command (gateway/terminal.py): 1 where rows were wrong.
 """
@@ -48,6 +48,7 @@ _Step = Callable[["Source", "Tally"], None]
 class What(StrEnum):
     """What a file holds."""
 
+    PARTIES = "parties"
     COLLECTIONS = "collections"
     FORMS = "forms"
     DONORS = "donors"

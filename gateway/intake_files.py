@@ -6,7 +6,8 @@ without a word.
 
 A mapping is strict YAML:
 
-    columns: {code: 管号, donor: 受试者编号, kind: {column: 样本类型, values: {血浆: plasma}}}
+    columns: {code: 管号, donor: 受试者编号, kind: {column: 样本类型, values: {血浆: plasma}},
+              disease: {column: 诊断, icd10: {C34: "DOID:1324"}}}
     constants: {collection: chb}
     ignore: [备注]
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ from policies.strict import Shape
 
 _NAME: Shape = {"type": "string", "empty": False}
 _NAMES: Shape = {"type": "dict", "keysrules": _NAME, "valuesrules": _NAME}
+#: ICD-10 (WHO) categories and what hangs under them; national versions add characters behind.
+_ICD10 = re.compile(r"[A-Z][0-9][0-9A-Z](\.?[0-9A-Za-z]{1,4})?\Z")
 _COLUMN: Shape = {
     "anyof": [
         _NAME,
@@ -38,6 +42,13 @@ _COLUMN: Shape = {
             "schema": {
                 "column": {**_NAME, "required": True},
                 "values": {**_NAMES, "required": True},
+            },
+        },
+        {
+            "type": "dict",
+            "schema": {
+                "column": {**_NAME, "required": True},
+                "icd10": {**_NAMES, "required": True},
             },
         },
     ]
@@ -54,10 +65,22 @@ _BETWEEN = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".jsonl": None, ".ndjson": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """Where one of our columns stands in the file, and what its values are called there."""
+    """Where one of our columns stands in the file, and what its values are called there.
+
+    `icd10`: code → DOID term; a code that is not in it is read as the nearest above it, C34.1 as C34.
+    """
 
     column: str
     values: Mapping[str, str] = field(default_factory=dict)
+    icd10: Mapping[str, str] = field(default_factory=dict)
+
+    def ours(self, text: str) -> str:
+        """What a cell says in our words; as it stands where it is not mapped."""
+        if self.icd10 and _ICD10.match(text):
+            for end in range(len(text), 2, -1):
+                if text[:end] in self.icd10:
+                    return self.icd10[text[:end]]
+        return self.values.get(text, text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +110,12 @@ def mapping_from(content: bytes, name: str, kind: Kind) -> FileMapping:
                 en = f"`{one}` is none of {known}, or stands here twice"
                 zh = f"“{one}”不是以下之一，或者重复：{known}"
                 wrong.append(document.mistake((part, one), code="unknown_column", en=en, zh=zh))
+    for ours, theirs in data.get("columns", {}).items():
+        for code in [] if isinstance(theirs, str) else theirs.get("icd10", {}):
+            if not _ICD10.match(code):
+                zh, en = f"“{code}”不是 ICD-10 编码", f"`{code}` is no ICD-10 code"
+                path = ("columns", ours, "icd10", code)
+                wrong.append(document.mistake(path, code="not_icd10", en=en, zh=zh))
     if wrong:
         raise _refused(wrong)
     columns = {
@@ -158,11 +187,11 @@ class Source:
             if mapped.column in header
         }
         plan = [
-            (ours, at, Cells(self._kind.columns[ours], self._mapping.columns[ours].values))
+            (ours, at, Cells(self._kind.columns[ours], self._mapping.columns[ours].ours))
             for ours, at in places.items()
         ]
         constants = [
-            (ours, Cells(self._kind.columns[ours], {}), text)
+            (ours, Cells(self._kind.columns[ours], str), text)
             for ours, text in self._mapping.constants.items()
         ]
         while True:
@@ -210,8 +239,8 @@ class Source:
 
     def _ours(self, said: dict[str, Any]) -> dict[str, Any]:
         for ours, mapped in self._mapping.columns.items():
-            if mapped.values and isinstance(said.get(ours), str):
-                said[ours] = mapped.values.get(said[ours].strip(), said[ours])
+            if isinstance(said.get(ours), str):
+                said[ours] = mapped.ours(said[ours].strip())
         return {**said, **self._mapping.constants}
 
     def _verify_header(self, header: list[str]) -> None:

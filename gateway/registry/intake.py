@@ -75,6 +75,7 @@ class Column:
     needed: bool = False
     of: str | None = None
     default: Cell = None
+    stored: str = ""  # how its table calls it, if otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ class Kind:
     columns: Mapping[str, Column]
     prefix: str
     key: tuple[str, ...] = ("code",)
+    by_two: bool = False  # what is registered is corrected by two people, not by a file
 
 
 class Row(NamedTuple):
@@ -147,6 +149,9 @@ def _day(text: str) -> date:
     try:
         if len(text) == 10:  # ISO 8601 knows shorter spellings that nobody means here
             return date.fromisoformat(text)
+        if text[10:11] == "T":  # MIABIS-SAMPLE-04: yyyy-mm-ddThh:mm:ss
+            moment = datetime.fromisoformat(text)
+            return (moment.astimezone(SHANGHAI) if moment.tzinfo else moment).date()
     except ValueError:
         pass
     raise CellError(
@@ -211,6 +216,23 @@ def _named(table: str, *, needed: bool = True) -> Column:
 
 
 _KINDS = (
+    Kind(
+        name="parties",
+        table="party",
+        prefix="pty",
+        by_two=True,
+        columns={
+            "code": Column(read=_code, needed=True, stored="id"),
+            "name_zh": Column(read=_text, needed=True),
+            "name_en": Column(read=_text, needed=True),
+            "country": Column(read=_country, needed=True),
+            "registration": Column(read=_text, default=""),
+            "individual": Column(read=_flag, default=False),
+            "legal_person": Column(read=_flag),
+            "not_for_profit": Column(read=_flag),
+            "hkmo_entity": Column(read=_flag, default=False),
+        },
+    ),
     Kind(
         name="collections",
         table="collection",
@@ -327,16 +349,15 @@ WITHDRAWALS = Kind(
 class Cells(dict[str, Cell]):
     """What each text in one column says; the same text is read once. Raises `CellError` for one that is wrong.
 
-    `values`: what the column's values are called in the file.
+    `ours`: what the file's words are in ours.
     """
 
-    def __init__(self, column: Column, values: Mapping[str, str]) -> None:
+    def __init__(self, column: Column, ours: Callable[[str], str]) -> None:
         super().__init__()
-        self._column, self._values = column, values
+        self._column, self._ours = column, ours
 
     def __missing__(self, said: str) -> Cell:
-        text = said.strip()
-        text = self._values.get(text, text)
+        text = self._ours(said.strip())
         if len(self) >= _REMEMBERED:
             self.clear()
         self[said] = found = self._column.read(text) if text else None
@@ -428,7 +449,7 @@ def load(
             elif before is None:
                 wrong += fresh.missing(row)
             else:
-                wrong += known.raised(row, before)
+                wrong += known.refused(row, said, before)
         if wrong:
             batch.bad += wrong
             continue
@@ -469,7 +490,14 @@ class _Fresh:
         }
         row |= {name: now for name in ("created_at", "recorded_at") if name in row}
         row |= {
-            name: value for name, value in (("invented", False), ("reserved", 0)) if name in row
+            name: value
+            for name, value in {
+                "invented": False,
+                "reserved": 0,
+                "ban_checked": False,
+                "credit_flag": False,
+            }.items()
+            if name in row
         }
         self._row = row
         # The time first: ids made one after another stand one after another in every index, and a loading of
@@ -491,7 +519,7 @@ class _Fresh:
     def row(self, said: Mapping[str, Any]) -> dict[str, Any]:
         """A whole row, with an id of its own."""
         self._made += 1
-        return {**self._row, **said, "id": f"{self._id}{self._made:05x}"}
+        return {**self._row, "id": f"{self._id}{self._made:05x}", **said}
 
 
 def _bad(kind: Kind, row: Row, column: str, code: str, zh: str, en: str) -> Bad:
@@ -563,8 +591,17 @@ class _Known:
             wrong.append(_bad(kind, row, "valid_to", "before_begin", zh, en))
         return said
 
-    def raised(self, row: Row, before: Mapping[str, Any]) -> list[Bad]:
-        """Tubes that went out since the file was written are not there again because it says so."""
+    def refused(self, row: Row, said: Mapping[str, Any], before: Mapping[str, Any]) -> list[Bad]:
+        """What a file cannot say of a known row.
+
+        Tubes that went out since it was written are not there again because it says so; and on a party much
+        rests: who it is, is corrected by two people.
+        """
+        if self._kind.by_two:
+            differs = [name for name, value in said.items() if before[name] != value]
+            zh = "已登记，与文件不符；由两人更正（/v1/corrections）"
+            en = "is registered otherwise; two people correct it (/v1/corrections)"
+            return [_bad(self._kind, row, name, "registered", zh, en) for name in differs]
         units = row.cells.get("units")
         if before["id"] in self._released and isinstance(units, int) and units > before["units"]:
             zh = f"该文件写成后已有管放行，库存为 {before['units']}；如系盘点更正，请用 --written-at 注明文件时间"
@@ -696,7 +733,7 @@ class _Known:
 def _stored(kind: Kind, name: str) -> str:
     """How the table calls a column: what names another row ends in `_id`."""
     column = kind.columns[name]
-    return f"{name}_id" if column.of is not None else name
+    return column.stored or (f"{name}_id" if column.of is not None else name)
 
 
 def _ends_before(row: Row, begin: str, end: str) -> bool:

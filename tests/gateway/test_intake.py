@@ -175,6 +175,8 @@ WRONG = [
     ("code,kind\nT1,\n", "holdings", "kind", "missing"),
     ("code,donor,collection,form,ticks,signed_on\nC9,D1,chb,v9,gru,2021-01-01\n", "consents", "form", "unknown_form"),
     ("code,form\nC1,v2\n", "consents", "form", "missing"),
+    ("code,name_zh,name_en,country\npty_bank,别库,Another,CN\n", "parties", "name_zh", "registered"),
+    ("code,name_zh\npty_x,某\n", "parties", "name_en", "missing"),
     ("code,name_zh,name_en,country,source_party\nx,某,x,cn,pty_bank\n", "collections", "country", "not_a_country"),
     ("code,name_zh,name_en,country,source_party\nx,某,x,CN,pty_no\n", "collections", "source_party", "unknown_source_party"),
     (f"collection,version,title,valid_from,valid_to,text_sha256\nchb,v3,x,2021-01-02,2021-01-01,{DIGEST}\n", "forms", "valid_to", "before_begin"),
@@ -237,6 +239,55 @@ def test_columns_are_named_by_a_mapping(made: Path) -> None:
     assert (held["kind"], held["units"]) == ("plasma", 4)
 
 
+def test_a_diagnosis_in_icd10_is_the_term_it_is_mapped_to_or_the_nearest_above(made: Path) -> None:
+    """As MIABIS names its fields; the table of codes is the bank's."""
+    mapping = put(
+        made,
+        "miabis.yaml",
+        "columns:\n  code: Sample ID\n  donor: Donor ID\n"
+        "  kind: {column: Detailed sample type, values: {Plasma: plasma, DNA: dna}}\n"
+        "  collected_on: Sample creation date and time\n"
+        "  disease: {column: Sample content diagnosis, icd10: {C34: DOID:1324, C34.9: DOID:162}}\n"
+        "constants: {collection: chb}\nignore: [Sample storage temperature]\n",
+    )
+    head = "Sample ID,Donor ID,Detailed sample type,Sample creation date and time,Sample content diagnosis\n"
+    lines = [
+        f"M{n},D1,Plasma,2021-07-01T23:30:00{zone},{code}\n"
+        for n, (zone, code) in enumerate(
+            [("", "C34.1"), ("Z", "C34.9"), ("", "C34.90"), ("", "DOID:162"), ("", ""), ("", "I10")]
+        )
+    ]
+    told = hgr(
+        "import",
+        "holdings",
+        str(put(made, "m.csv", head + "".join(lines))),
+        "--mapping",
+        str(mapping),
+    )
+    assert told.exit_code == 1, told.output
+    held = {row["code"]: row for row in rows(made, "holding")}
+    terms = [held[f"M{n}"]["disease"] for n in range(5)]
+    assert terms == ["DOID:1324", "DOID:162", "DOID:162", "DOID:162", None]
+    days = [held[f"M{n}"]["collected_on"] for n in range(2)]
+    assert days == [date(2021, 7, 1), date(2021, 7, 2)], "a legal day is a day in Shanghai"
+    with (made / "m.csv.bad.csv").open(encoding="utf-8") as file:
+        (bad,) = csv.DictReader(file)
+    assert (bad["line"], bad["code"]) == ("7", "unknown_disease")
+
+
+def test_parties_load_and_are_named_by_what_comes_after(made: Path) -> None:
+    text = "code,name_zh,name_en,country,not_for_profit\npty_h,某医院,A hospital,CN,是\n"
+    assert hgr("import", "parties", str(put(made, "p.csv", text))).exit_code == 0
+    (party,) = [row for row in rows(made, "party") if row["id"] == "pty_h"]
+    assert (party["not_for_profit"], party["legal_person"], party["ban_checked"]) == (
+        True,
+        None,
+        False,
+    )
+    text = COLLECTIONS.replace("chb", "chc").replace("pty_bank", "pty_h")
+    assert hgr("import", "collections", str(put(made, "c2.csv", text))).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -245,6 +296,7 @@ def test_columns_are_named_by_a_mapping(made: Path) -> None:
         ("columns: {code: {column: a}}\n", "columns"),
         ("columns: {}\nmore: 1\n", "more"),
         ("columns: [a]\n", "columns"),
+        ("columns: {code: {column: a, icd10: {Lunge: DOID:1324}}}\n", "`Lunge` is no ICD-10 code"),
         ("columns: {code: a\n", "lims.yaml"),
     ],
 )
