@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -184,6 +185,7 @@ class _Job:
 
     def run(self, bad: BadRows, before: Reached | None, *, dry: bool) -> Tally:
         """Load it, or (dry) see what would come of it. A kill at any line loses at most one batch."""
+        gc.freeze()  # what is there by now stays: rows come and go, and it need not be walked for them
         tally, file_id = Tally(), before.id if before else ""
         after = before.line if before else 0
         if not dry and before is None:

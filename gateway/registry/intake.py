@@ -508,13 +508,12 @@ class _Fresh:
 
     def missing(self, row: Row) -> list[Bad]:
         """What a new row would have to say and does not."""
+        said = row.cells.get
+        if None not in map(said, self._needed):
+            return []
         zh, en = "新增的行须有该值", "is missing, and the row is new"
-        get = row.cells.get
-        return [
-            _bad(self._kind, row, name, "missing", zh, en)
-            for name in self._needed
-            if get(name) is None
-        ]
+        wrong = [name for name in self._needed if said(name) is None]
+        return [_bad(self._kind, row, name, "missing", zh, en) for name in wrong]
 
     def row(self, said: Mapping[str, Any]) -> dict[str, Any]:
         """A whole row, with an id of its own."""
