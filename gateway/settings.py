@@ -9,8 +9,10 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from gateway.errors import SettingsError
 
@@ -35,6 +37,10 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         default=Path("data/bank"), description="folder of the database and of finished exports"
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="postgresql+psycopg://role:password@host/name; empty: a SQLite file in data_dir",
     )
     keys_dir: Path = Field(
         default=Path("data/keys"), description="folder of the keys; never inside data_dir"
@@ -70,10 +76,29 @@ class Settings(BaseSettings):
             ip_network(network)
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value():
+            return value
+        try:
+            driver = make_url(value.get_secret_value()).drivername
+        except (ArgumentError, ValueError):
+            driver = "no address of a database"
+        if driver != "postgresql+psycopg":  # its text may hold a password: it is not repeated
+            raise ValueError(f"`postgresql+psycopg://…` is needed, this is `{driver}`")
+        return value
+
     @property
     def database(self) -> Path:
-        """The SQLite file."""
+        """The SQLite file; of a bank on PostgreSQL there is none."""
         return self.data_dir / "bank.sqlite"
+
+    @property
+    def place(self) -> Path | URL:
+        """Where the bank's rows are: the SQLite file, or the PostgreSQL database."""
+        told = self.database_url.get_secret_value()
+        return make_url(told) if told else self.database
 
     @property
     def exports(self) -> Path:

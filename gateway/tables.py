@@ -13,10 +13,12 @@ from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     DateTime,
     Dialect,
     Index,
+    Integer,
     MetaData,
     Table,
     UniqueConstraint,
@@ -833,3 +835,10 @@ class ExportRow(SQLModel, table=True):
     sha256: str
     bytes: int
     created_at: datetime = _instant()
+
+
+# Bytes and microlitres pass 2³¹. An INTEGER of SQLite is as long as it must be; PostgreSQL's is not.
+for _table in metadata.tables.values():
+    for _column in _table.columns:
+        if type(_column.type) is Integer:
+            _column.type = BigInteger().with_variant(Integer(), "sqlite")

@@ -10,9 +10,13 @@ from gateway.errors import SettingsError
 
 connection = context.config.attributes["connection"]
 
-# SQLite keeps DDL in transactions as we open them ourselves: a migration that fails leaves nothing.
+# Both keep DDL in transactions (SQLite as we open them ourselves): a migration that fails leaves nothing.
 context.configure(connection=connection, transactional_ddl=True, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()
-    if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+    # PostgreSQL enforced them all the while.
+    if (
+        connection.dialect.name == "sqlite"
+        and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None
+    ):
         raise SettingsError("a row holds a reference to nothing; the schema is as it was")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from gateway.bank import Bank, create_bank, open_bank
 from gateway.demo_world import World, fill
 from gateway.settings import Settings
+from tests.store import copy_bank, url_in
 
 #: The instant every test bank starts at; 10:00 in Shanghai.
 START = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -33,7 +34,9 @@ class SettableClock:
 
 
 def settings_in(folder: Path) -> Settings:
-    return Settings(data_dir=folder / "data", keys_dir=folder / "keys")
+    return Settings(
+        data_dir=folder / "data", keys_dir=folder / "keys", database_url=SecretStr(url_in(folder))
+    )
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +72,7 @@ def clock() -> SettableClock:
 def bank(filled_bank: tuple[Path, World], tmp_path: Path, clock: SettableClock) -> Iterator[Bank]:
     """A copy of the template, open; `bank.clock` is the `clock` fixture."""
     folder = tmp_path / "bank"
-    shutil.copytree(filled_bank[0], folder)
+    copy_bank(filled_bank[0], folder)
     bank = open_bank(settings_in(folder), clock)
     yield bank
     bank.database.close()

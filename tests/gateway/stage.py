@@ -1,4 +1,4 @@
-"""A small bank for the rooms of floor 2: a real SQLite file with a few invented rows."""
+"""A small bank for the rooms of floor 2: a real database with a few invented rows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from gateway import tables
 from gateway.database import Database
 from gateway.tables import table_of
+from tests.store import place_in
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ def put(conn: Connection, row: type, **values: object) -> None:
 
 @contextmanager
 def stage_in(folder: Path) -> Iterator[Stage]:
-    database = Database(folder / "bank.sqlite")
+    database = Database(place_in(folder))
     try:
         stage = Stage(database)
         stage.do(_set)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +29,7 @@ from tests.gateway.registry.asks import FOREIGN, ask
 from tests.gateway.registry.test_counters import UNIVERSITY
 from tests.gateway.registry.test_generations import REFUSES
 from tests.gateway.test_acts import AGGREGATE, HOSPITAL, create, run
+from tests.store import copy_bank, url_in
 
 #: What names one thing in a route.
 NAMED = re.compile(r"\{\w+\}|gen_1|opn_1|abc")
@@ -45,12 +45,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty place, and the settings that name it."""
     monkeypatch.setenv("HGR_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("HGR_KEYS_DIR", str(tmp_path / "keys"))
+    monkeypatch.setenv("HGR_DATABASE_URL", url_in(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
 def filled(folder: Path, filled_bank: tuple[Path, World]) -> Path:
-    shutil.copytree(filled_bank[0], folder, dirs_exist_ok=True)
+    copy_bank(filled_bank[0], folder)
     return folder
 
 
@@ -80,7 +81,7 @@ def test_a_bank_is_never_made_over_another(folder: Path) -> None:
     hgr(*INIT)
     again = hgr(*INIT)
     assert again.exit_code == 2
-    assert "there already" in again.stderr
+    assert "never overwritten" in again.stderr
 
 
 def test_without_a_bank_every_command_says_what_to_do(folder: Path) -> None:
@@ -365,6 +366,7 @@ def test_impact_counts_what_would_come_out_otherwise(filled: Path, proposed: Pat
     assert kinds(filled) == ["decision", "grant.created"]
 
 
+@pytest.mark.sqlite  # PostgreSQL is served and asked by commands at once
 @pytest.mark.parametrize(
     ("command", "routes"),
     [

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InternalError
 
+from gateway import database as database_module
 from gateway.database import BATCH, PRAGMAS, Database, verify_durability
 from gateway.errors import CommitUnknownError, ProblemError, SettingsError
+from tests import store
+from tests.store import place_in
 
 TABLE = sa.Table("t", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True))
 
 
 @pytest.fixture
 def database(tmp_path: Path):
-    made = Database(tmp_path / "bank.sqlite")
+    made = Database(place_in(tmp_path))
     made.write(TABLE.create)
     yield made
     made.close()
@@ -40,9 +45,11 @@ def stored(database: Database) -> set[int]:
 
 def test_what_was_acknowledged_is_there_for_another_process(database: Database) -> None:
     assert database.write(insert(1)) == 1
-    other = sqlite3.connect(database.path)
-    assert other.execute("SELECT n FROM t").fetchall() == [(1,)]
-    other.close()
+    place = database.place
+    other = sa.create_engine(f"sqlite:///{place}" if database.is_file else place)
+    with other.connect() as conn:
+        assert conn.execute(sa.text("SELECT n FROM t")).all() == [(1,)]
+    other.dispose()
 
 
 def test_one_failing_unit_leaves_its_neighbours(database: Database) -> None:
@@ -122,7 +129,8 @@ def test_a_failed_commit_is_told_to_all_and_the_writer_goes_on(
     def fail(conn: Connection) -> None:
         if durable:
             conn.connection.dbapi_connection.commit()
-        raise sqlite3.OperationalError("disk I/O error")
+        driver = sqlite3 if database.is_file else psycopg
+        raise driver.OperationalError("disk I/O error")
 
     event.listen(database.engine, "commit", fail)
     with pytest.raises(CommitUnknownError):
@@ -133,11 +141,13 @@ def test_a_failed_commit_is_told_to_all_and_the_writer_goes_on(
 
 
 def test_a_session_only_reads(database: Database) -> None:
-    with database.session() as session:
+    refused = nullcontext() if database.is_file else pytest.raises(InternalError, match="read-only")
+    with database.session() as session, refused:
         session.connection().execute(TABLE.insert().values(n=9))
     assert stored(database) == set()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", PRAGMAS)
 def test_weaker_settings_are_refused(database: Database, name: str) -> None:
     weaker = {"journal_mode": "delete", "busy_timeout": "1", "trusted_schema": "1"}
@@ -156,13 +166,14 @@ def test_weaker_settings_are_refused(database: Database, name: str) -> None:
         conn.invalidate()
 
 
+@pytest.mark.sqlite
 def test_a_second_holder_is_refused(database: Database) -> None:
     with pytest.raises(SettingsError, match="held by another process"):
-        Database(database.path)
+        Database(database.place)
 
 
 def test_a_closed_database_takes_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "bank.sqlite")
+    database = Database(place_in(tmp_path))
     database.close()
     database.close()
     with pytest.raises(SettingsError, match="closed"):
@@ -174,3 +185,119 @@ def test_parameters_never_reach_an_errors_text(database: Database) -> None:
     with pytest.raises(IntegrityError) as caught:
         database.write(insert(424242))
     assert "424242" not in str(caught.value)
+
+
+@pytest.mark.sqlite
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = database_module._file_system(tmp_path)
+    assert here
+    monkeypatch.setattr(database_module, "NETWORK", {here})
+    with pytest.raises(SettingsError, match="network file system"):
+        Database(tmp_path / "bank.sqlite")
+
+
+# ---- PostgreSQL ----------------------------------------------------------------------------------
+
+
+@pytest.mark.postgresql
+def test_two_writers_of_one_database_take_turns(database: Database) -> None:
+    """What one process reads in a write, no other changes before that write is committed."""
+    other = Database(database.place)
+    reading, gate = threading.Event(), threading.Event()
+
+    def next_number(conn: Connection) -> int:
+        n = conn.execute(sa.select(sa.func.coalesce(sa.func.max(TABLE.c.n), 0))).scalar_one() + 1
+        reading.set()
+        gate.wait(10)
+        conn.execute(TABLE.insert().values(n=n))
+        return n
+
+    first = database.submit(next_number)
+    assert reading.wait(10)
+    rest = [(other if n % 2 else database).submit(next_number) for n in range(40)]
+    assert stored(other) == set(), "readers do not wait"
+    gate.set()
+    assert sorted(one.result(20) for one in [first, *rest]) == list(range(1, 42))
+    other.close()
+
+
+@pytest.mark.postgresql
+def test_a_reader_sees_one_snapshot(database: Database) -> None:
+    with database.read() as conn:
+        assert conn.execute(sa.select(TABLE.c.n)).all() == []
+        database.write(insert(1))
+        assert conn.execute(sa.select(TABLE.c.n)).all() == []
+    assert stored(database) == {1}
+
+
+@pytest.mark.postgresql
+def test_a_server_that_ends_our_connections_loses_no_answer(database: Database) -> None:
+    """The writer's connection is cut in the middle of a batch: nobody is told that all is well."""
+
+    def cut(conn: Connection) -> None:
+        insert(1)(conn)
+        own = conn.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        with store._server() as server:
+            server.execute("SELECT pg_terminate_backend(%s, 5000)", (own,))
+
+    with pytest.raises(CommitUnknownError):
+        database.write(cut)
+    assert database.write(insert(2)) == 2
+    assert stored(database) == {2}
+
+
+@pytest.mark.postgresql
+def test_a_sum_is_a_whole_number(database: Database) -> None:
+    database.write(insert(2**31 - 1))
+    with database.read() as conn:
+        total = conn.execute(sa.select(sa.func.sum(sa.cast(TABLE.c.n, sa.BigInteger)))).scalar_one()
+    assert (type(total), total) == (int, 2**31 - 1)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("weaker", ["off", "local", "remote_write"])
+def test_a_database_that_acknowledges_early_is_refused(database: Database, weaker: str) -> None:
+    with database.engine.connect() as conn:
+        raw = conn.connection.dbapi_connection
+        name = raw.info.dbname
+    with store._server() as server:
+        server.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = {weaker}')
+    with pytest.raises(SettingsError, match=f"synchronous_commit at `{weaker}`"):
+        Database(database.place)
+
+
+@pytest.mark.postgresql
+def test_a_server_that_could_lose_pages_or_follows_another_is_refused() -> None:
+    with store.own_server() as server:
+        place = server.place()
+        Database(place).close()
+        for name in ("fsync", "full_page_writes"):
+            server.configure(name, "off")
+            with pytest.raises(SettingsError, match=f"{name} at `off`"):
+                Database(place)
+            server.configure(name, "on")
+        Database(place).close()
+        server.follow()
+        with pytest.raises(SettingsError, match="standby"):
+            Database(place)
+        server.stop()
+        with pytest.raises(SettingsError, match="does not let us in"):
+            Database(place)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    ("encoding", "said"), [("SQL_ASCII", "server_encoding at `SQL_ASCII`")], ids=["no encoding"]
+)
+def test_a_database_of_another_encoding_is_refused(
+    database: Database, tmp_path: Path, encoding: str, said: str
+) -> None:
+    name = store._name(tmp_path / "other")
+    with store._server() as server:
+        store._create(server, name, f"template0 ENCODING '{encoding}' LOCALE 'C'")
+    try:
+        with pytest.raises(SettingsError, match=said):
+            Database(sa.make_url(store.address(name)))
+    finally:
+        with store._server() as server:
+            server.execute(f'DROP DATABASE "{name}"')

@@ -28,6 +28,7 @@ from tests.gateway.stage import NOW, Stage, stage_in
 from tests.gateway.test_acts import approve, create, release
 from tests.gateway.test_cli import INIT, filled, folder, hgr, kinds
 from tests.gateway.test_intake import put, rows
+from tests.store import url_in
 
 __all__ = ["filled", "folder"]
 
@@ -159,6 +160,7 @@ def test_killed_in_the_middle_it_ends_as_if_it_had_not_been(
         (folder / name).mkdir()
         monkeypatch.setenv("HGR_DATA_DIR", str(folder / name / "data"))
         monkeypatch.setenv("HGR_KEYS_DIR", str(folder / name / "keys"))
+        monkeypatch.setenv("HGR_DATABASE_URL", url_in(folder / name))
         assert hgr(*INIT).exit_code == 0
         if name == "killed":
             _kill_behind_the_first_batch(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from gateway import keys, settings
 from gateway.errors import KINDS, ProblemError, SettingsError
@@ -105,6 +106,30 @@ def test_unsafe_settings_stop_the_start(
 )
 def test_the_issuer_is_where_clients_find_us(given: dict[str, object], issuer: str) -> None:
     assert Settings(**given).issuer == issuer
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "postgresql://hgr:s3cret@db.example/hgr",  # another driver's
+        "sqlite:///bank.sqlite?key=s3cret",
+        "db.example:s3cret",
+        "postgresql+psycopg://hgr:s3cret@db.example:port/hgr",
+    ],
+)
+def test_an_address_of_no_postgresql_stops_the_start_and_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    monkeypatch.setenv("HGR_DATABASE_URL", told)
+    with pytest.raises(SettingsError, match="HGR_DATABASE_URL") as refused:
+        settings.load()
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_password_of_the_database_is_never_shown() -> None:
+    told = Settings(database_url=SecretStr("postgresql+psycopg://hgr:s3cret@db.example/hgr"))
+    assert "s3cret" not in f"{told!r} {told} {told.place}"
+    assert "s3cret" not in told.model_dump_json()
 
 
 def test_off_loopback_is_served_behind_tls_or_a_declared_proxy() -> None:

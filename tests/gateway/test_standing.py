@@ -31,6 +31,7 @@ from tests.gateway.test_acts import (
     run,
     whole,
 )
+from tests.store import unguard
 
 ETHICS = "ppr_ethics_hospital_hmb"
 EVIDENCE = "ab" * 32
@@ -325,7 +326,7 @@ def test_a_decision_of_which_nobody_wrote_down_what_it_rests_on_is_touched(bank:
         bank.database.write(lambda conn: conn.execute(sa.delete(rests_on)))
 
     def forget(conn: Any) -> None:
-        conn.exec_driver_sql("DROP TRIGGER decision_rests_on_no_delete")
+        unguard(conn, "decision_rests_on")
         conn.execute(sa.delete(rests_on))
 
     bank.database.write(forget)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,6 +17,7 @@ from gateway.identity.scopes import KEY_SCOPES
 from gateway.settings import Settings
 from tests.gateway.conftest import bank, clock, filled_bank, settings_in, world
 from tests.journeys.serving import free_port
+from tests.store import copy_bank
 
 __all__ = ["bank", "clock", "filled_bank", "world"]
 
@@ -32,7 +32,7 @@ class Template:
 
     def copy(self, to: Path, **changes: object) -> Settings:
         """Settings of a copy in `to`, on a port of its own."""
-        shutil.copytree(self.folder, to)
+        copy_bank(self.folder, to)
         return settings_in(to).model_copy(update={"port": free_port(), **changes})
 
 

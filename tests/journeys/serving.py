@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -19,12 +19,10 @@ from pathlib import Path
 
 import httpx
 
-from gateway import bank as banks
 from gateway import cli
 from gateway.registry import generations
 from gateway.settings import Settings
 from policies import disease
-from tests.journeys import early_ack
 
 PATIENCE = 60.0  # seconds a loaded machine may take to start or stop a server
 
@@ -51,8 +49,10 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "HGR_KEYS_DIR": settings.keys_dir,
         "HGR_HOST": settings.host,
         "HGR_PORT": settings.port,
+        "HGR_PUBLIC_URL": settings.public_url or None,
         "HGR_TLS_CERTIFICATE": settings.tls_certificate,
         "HGR_TLS_KEY": settings.tls_key,
+        "HGR_DATABASE_URL": settings.database_url.get_secret_value() or None,
     }
     return {name: str(value) for name, value in told.items() if value is not None}
 
@@ -85,9 +85,11 @@ class Server:
         return self.said.read_text()
 
 
-def start(environment: Mapping[str, str], said: Path, *, early: bool = False) -> Server:
-    """Start a server on these settings; `early`: the one that answers before COMMIT."""
-    process = _context.Process(target=_serve, args=(dict(environment), str(said), early))
+def start(
+    environment: Mapping[str, str], said: Path, *, fault: Callable[[], None] | None = None
+) -> Server:
+    """Start a server on these settings; `fault` breaks it first, for a control."""
+    process = _context.Process(target=_serve, args=(dict(environment), str(said), fault))
     process.start()
     return Server(process=process, said=said)
 
@@ -107,24 +109,28 @@ def wait_until_ready(server: Server, url: str, *, verify: ssl.SSLContext = NO_AU
 
 
 @contextmanager
-def serving(settings: Settings, *, early: bool = False) -> Iterator[Server]:
+def serving(
+    settings: Settings, *, said: Path | None = None, fault: Callable[[], None] | None = None
+) -> Iterator[Server]:
     """A server that answers, ended at the end."""
-    said = settings.data_dir.parent / "said.txt"
-    server = start(environment_of(settings), said, early=early)
+    said = said or settings.data_dir.parent / "said.txt"
+    server = start(environment_of(settings), said, fault=fault)
     try:
-        wait_until_ready(server, settings.issuer)
+        wait_until_ready(
+            server, f"http://127.0.0.1:{settings.port}" if settings.public_url else settings.issuer
+        )
         yield server
     finally:
         server.end()
 
 
-def _serve(environment: dict[str, str], said: str, early: bool) -> None:  # noqa: FBT001 - pickled by place
+def _serve(environment: dict[str, str], said: str, fault: Callable[[], None] | None) -> None:
     descriptor = os.open(said, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     for name in [each for each in os.environ if each.startswith("HGR_")]:
         del os.environ[name]
     os.environ.update(environment)
-    if early:
-        banks.Database = early_ack.EarlyDatabase  # type: ignore[attr-defined]
+    if fault is not None:
+        fault()
     cli.app(["serve"])  # ends the process with its exit code, as the console script does

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from tests.gateway.api.cast import enrol, mint, sign_in
 from tests.gateway.api.door import Door, good
 from tests.gateway.conftest import START, SettableClock, settings_in
 from tests.gateway.registry.asks import PLAIN
+from tests.store import copy_bank, execute
 
 HOSPITAL = "pty_shanghai_hospital"
 OWN_PROJECT = "prj_own"
@@ -32,8 +32,8 @@ OWN_PROJECT = "prj_own"
 WILLING = (
     "SELECT d.id, d.code FROM donor d JOIN holding h ON h.donor_id = d.id "
     "JOIN consent c ON c.id = h.consent_id JOIN consent_profile p ON p.id = c.profile_id "
-    "WHERE h.kind = 'genome' AND h.collection_id IN ('col_chb', 'col_asw', 'col_beb') AND p.ticks LIKE '%\"gru\"%' "
-    "AND p.ticks NOT LIKE '%gs:%' AND p.ticks NOT LIKE '%\"pub\"%' "
+    "WHERE h.kind = 'genome' AND h.collection_id IN ('col_chb', 'col_asw', 'col_beb') AND CAST(p.ticks AS TEXT) LIKE '%\"gru\"%' "
+    "AND CAST(p.ticks AS TEXT) NOT LIKE '%gs:%' AND CAST(p.ticks AS TEXT) NOT LIKE '%\"pub\"%' "
     "AND c.written AND c.signed_on <= h.collected_on AND c.expires_on IS NULL "
     "AND d.deceased_on IS NULL AND d.id NOT IN (SELECT donor_id FROM withdrawal) ORDER BY d.code"
 )
@@ -62,7 +62,7 @@ class House:
     def document(self, decision: str) -> bytes:
         with self.bank.database.read() as conn:
             query = "SELECT document_sha256 FROM decision WHERE id = ?"
-            digest = conn.exec_driver_sql(query, (decision,)).scalar_one()
+            digest = execute(conn, query, decision).scalar_one()
             return log.document(conn, bytes.fromhex(digest))
 
 
@@ -96,7 +96,7 @@ class Staged:
     @contextmanager
     def house(self, folder: Path, change: Change | None = None) -> Iterator[House]:
         """A copy of it, opened and served, after a change of the first donor."""
-        shutil.copytree(self.folder, folder)
+        copy_bank(self.folder, folder)
         bank = open_bank(settings_in(folder), SettableClock())
         try:
             if change is not None:
@@ -112,12 +112,12 @@ class Staged:
 @pytest.fixture(scope="module")
 def staged(filled_bank: tuple[Path, World], tmp_path_factory: pytest.TempPathFactory) -> Staged:
     folder = tmp_path_factory.mktemp("blind") / "bank"
-    shutil.copytree(filled_bank[0], folder)
+    copy_bank(filled_bank[0], folder)
     bank = open_bank(settings_in(folder), SettableClock())
     try:
         secrets = enrol(bank)
         with bank.database.read() as conn:
-            donors = tuple((row.id, row.code) for row in conn.exec_driver_sql(WILLING))
+            donors = tuple((row.id, row.code) for row in execute(conn, WILLING))
         project = sa.insert(table_of(tables.Project)).values(
             id=OWN_PROJECT, party_id=bank.party_id, title="本库质控研究（虚构）", created_at=START
         )

@@ -7,10 +7,9 @@ import json
 import queue
 import random
 import secrets
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,10 @@ from audit import log
 from audit.tree import log_leaf
 from gateway.settings import Settings
 from tests.gateway.registry.asks import PLAIN
+from tests.journeys import early_ack
 from tests.journeys.conftest import Template
 from tests.journeys.serving import NO_AUTHORITIES, serving
+from tests.store import execute, opened
 
 KILLS = 20
 CLIENTS = 6
@@ -121,19 +122,17 @@ class Clients:
 
 def faults(settings: Settings, told: dict[str, Told]) -> list[str]:
     """Everything that is not as it must be in the bank's file; raises if the log is not whole."""
-    engine = sa.create_engine(f"sqlite:///file:{settings.database}?mode=ro&uri=true")
-    with engine.connect() as conn:
+    with opened(settings) as conn:
         log.check(conn, ORIGIN)
         leaves: dict[int, tuple[str, dict[str, Any]]] = {
             row.idx: (row.leaf_hash.hex(), json.loads(row.leaf))
             for row in conn.execute(sa.select(log_leaf))
         }
-        rows = conn.exec_driver_sql("SELECT id, leaf_index, document_sha256, outcome FROM decision")
+        rows = execute(conn, "SELECT id, leaf_index, document_sha256, outcome FROM decision")
         decisions = {row.id: (row.leaf_index, row.document_sha256, row.outcome) for row in rows}
-        grants = {row.id for row in conn.exec_driver_sql("SELECT id FROM grant_")}
-        events = conn.exec_driver_sql("SELECT case_id, leaf_index FROM case_event").all()
-        answers = conn.exec_driver_sql("SELECT key, response FROM idempotency").all()
-    engine.dispose()
+        grants = {row.id for row in execute(conn, "SELECT id FROM grant_")}
+        events = execute(conn, "SELECT case_id, leaf_index FROM case_event").all()
+        answers = execute(conn, "SELECT key, response FROM idempotency").all()
     found = []
     in_log = {
         leaf["subjects"]["decision"]: (index, leaf["docs"][0], leaf["outcome"])
@@ -161,25 +160,26 @@ def faults(settings: Settings, told: dict[str, Told]) -> list[str]:
 
 def decided(settings: Settings) -> list[str]:
     """The ids of all decisions, in order."""
-    with closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as conn:
-        return [one for (one,) in conn.execute("SELECT id FROM decision ORDER BY id")]
+    with opened(settings) as conn:
+        return [one for (one,) in execute(conn, "SELECT id FROM decision ORDER BY id")]
 
 
 def count(settings: Settings, table: str) -> int:
-    with closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as conn:
-        return int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - ours
+    with opened(settings) as conn:
+        return int(execute(conn, f"SELECT count(*) FROM {table}").scalar_one())  # noqa: S608 - ours
 
 
-def bodies(folder: Path) -> tuple[tuple[str, bytes], ...]:
+def bodies(settings: Settings) -> tuple[tuple[str, bytes], ...]:
     """A permit granted at once, a permit with a case, a denial, and a dry run, over ten donors."""
-    with closing(sqlite3.connect(folder / "data" / "bank.sqlite")) as conn:
-        rows = conn.execute(
+    with opened(settings) as conn:
+        rows = execute(
+            conn,
             "SELECT d.code FROM donor d JOIN holding h ON h.donor_id = d.id "
             "JOIN consent c ON c.id = h.consent_id JOIN consent_profile p ON p.id = c.profile_id "
-            "WHERE h.kind = 'genome' AND h.collection_id = 'col_chb' AND p.ticks LIKE '%\"gru\"%' "
+            "WHERE h.kind = 'genome' AND h.collection_id = 'col_chb' AND CAST(p.ticks AS TEXT) LIKE '%\"gru\"%' "
             "AND c.written AND c.signed_on <= h.collected_on AND c.expires_on IS NULL "
-            "AND d.id NOT IN (SELECT donor_id FROM withdrawal) ORDER BY d.code LIMIT 10"
-        ).fetchall()
+            "AND d.id NOT IN (SELECT donor_id FROM withdrawal) ORDER BY d.code LIMIT 10",
+        ).all()
     items = {"kinds": ["genome"], "cohort": {"samples": [code for (code,) in rows]}}
     price = {"price_fen": 90_000, "cost_fen": 50_000, "cost_documented": True}
     ask = PLAIN | {"items": items, "outputs": ["aggregate"]}
@@ -202,7 +202,7 @@ def clients(template: Template, settings: Settings) -> Clients:
     return Clients(
         url=settings.issuer,
         headers={"Authorization": f"Bearer {template.key}", "Content-Type": "application/json"},
-        bodies=bodies(template.folder),
+        bodies=bodies(settings),
     )
 
 
@@ -235,7 +235,7 @@ def test_twenty_kills_lose_nothing(settings: Settings, clients: Clients, kills: 
 
 def test_acknowledging_before_commit_is_found_out(settings: Settings, clients: Clients) -> None:
     """The control: the same checks on a server that answers too early."""
-    with serving(settings, early=True) as server, clients.load() as acknowledged:
+    with serving(settings, fault=early_ack.install) as server, clients.load() as acknowledged:
         for _ in range(5):
             acknowledged.get(timeout=60)
         server.kill()

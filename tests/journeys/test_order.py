@@ -23,6 +23,7 @@ from gateway.registry import papers
 from gateway.replies import Rendered, Reply
 from tests.gateway.api.cast import mint
 from tests.gateway.registry.asks import PLAIN
+from tests.store import execute
 
 HOSPITAL = "pty_shanghai_hospital"
 OFFICER = Caller(kind="person", id="psn_1", name="虚构", party_id="pty_bank", scopes=frozenset())
@@ -38,7 +39,7 @@ def for_people(codes: list[str]) -> dict[str, Any]:
 
 def people_of(bank: Bank, sql: str, *values: object) -> list[str]:
     with bank.database.read() as conn:
-        return [str(one) for one in conn.exec_driver_sql(sql, values).scalars()]
+        return [str(one) for one in execute(conn, sql, *values).scalars()]
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def codes(bank: Bank) -> list[str]:
         "SELECT d.code FROM donor d JOIN holding h ON h.donor_id = d.id "
         "JOIN consent c ON c.id = h.consent_id JOIN consent_profile p ON p.id = c.profile_id "
         "WHERE h.kind = 'genome' AND h.collection_id IN ('col_chb', 'col_asw', 'col_beb') "
-        "AND p.ticks LIKE '%\"gru\"%' AND c.written AND c.signed_on <= h.collected_on "
+        "AND CAST(p.ticks AS TEXT) LIKE '%\"gru\"%' AND c.written AND c.signed_on <= h.collected_on "
         "AND c.expires_on IS NULL AND d.deceased_on IS NULL "
         "AND d.id NOT IN (SELECT donor_id FROM withdrawal) ORDER BY d.code LIMIT 30"
     )
@@ -182,7 +183,7 @@ def leaf(bank: Bank, index: int) -> dict[str, Any]:
 def document(bank: Bank, decision: str) -> dict[str, Any]:
     def read(conn: Connection) -> bytes:
         query = "SELECT document_sha256 FROM decision WHERE id = ?"
-        digest = conn.exec_driver_sql(query, (decision,)).scalar_one()
+        digest = execute(conn, query, decision).scalar_one()
         return log.document(conn, bytes.fromhex(digest))
 
     with bank.database.read() as conn:
@@ -241,7 +242,7 @@ def test_a_withdrawal_between_gathering_and_release(
     assert donor not in out
     with bank.database.read() as conn:
         query = "SELECT leaf_index FROM decision WHERE id = ?"
-        place = conn.exec_driver_sql(query, (said["decision"],)).scalar_one()
+        place = execute(conn, query, said["decision"]).scalar_one()
     assert withdrawn[0].leaf_index < place
     whole(bank)
 

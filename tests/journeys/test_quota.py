@@ -8,9 +8,9 @@ import re
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -23,7 +23,8 @@ import pytest
 
 from audit import log
 from gateway.app import create_app
-from gateway.bank import Bank
+from gateway.bank import Bank, Remembered
+from gateway.database import Database
 from gateway.deciding import prepare
 from gateway.registry import facts, ledger, papers
 from gateway.registry.ask import Ask
@@ -33,6 +34,7 @@ from policies import packs
 from tests.gateway.api.cast import mint
 from tests.gateway.conftest import START
 from tests.gateway.registry.asks import FOREIGN, ask
+from tests.store import execute
 
 DRAWS, TOTAL = 200, 100
 PARTIES = ["pty_foreign_university", "pty_partner_institute"]
@@ -86,7 +88,7 @@ def drawn(bank: Bank, quota_id: str) -> int:
             "SELECT coalesce(sum(CASE WHEN source = 'free' THEN amount ELSE -amount END), 0)"
             " FROM posting WHERE quota_id = ? AND 'free' IN (source, target)"
         )
-        return int(conn.exec_driver_sql(query, (quota_id,)).scalar_one())
+        return int(execute(conn, query, quota_id).scalar_one())
 
 
 def at_once(many: int, act: Callable[[int], bool]) -> int:
@@ -165,26 +167,28 @@ def people_who_may(bank: Bank, many: int) -> list[str]:
         prepared = prepare(conn, bank, whole, "pty_foreign_university")
         assert prepared.decision.outcome == "permit"
         picked = prepared.gathered.cohort.select(prepared.decision.selection.strata)
-        rows = conn.exec_driver_sql("SELECT id, code FROM holding WHERE kind = 'genome'")
+        rows = execute(conn, "SELECT id, code FROM holding WHERE kind = 'genome'")
         codes = {row.id: row.code for row in rows}
     assert len(picked) >= many
     return [codes[one.holding_id] for one in picked[:many]]
 
 
-def posted(bank: Bank, asks: list[Ask]) -> list[httpx.Response]:
-    """All of them at once, over the app's own HTTP."""
+def posted(bank: Bank, asks: list[Ask], *others: Bank) -> list[httpx.Response]:
+    """All of them at once, over the app's own HTTP; in turn through each gateway."""
     key = mint(bank, "pty_foreign_university").text
-    app = create_app(bank)
+    apps = [create_app(one) for one in (bank, *others)]
 
     async def all_of_them() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
-        ):
+        async with AsyncExitStack() as stack:
+            doors = []
+            for app in apps:
+                await stack.enter_async_context(app.router.lifespan_context(app))
+                transport = httpx.ASGITransport(app=app)
+                http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+                doors.append(await stack.enter_async_context(http))
             return await asyncio.gather(
                 *(
-                    http.post(
+                    doors[number % len(doors)].post(
                         "/v1/access-requests",
                         json={"ask": json.loads(one.model_dump_json(exclude_unset=True))},
                         headers={
@@ -219,10 +223,22 @@ def for_samples(codes: list[str]) -> Ask:
     return ask(ABROAD | {"items": items}, of=FOREIGN)
 
 
-def test_two_hundred_requests_on_a_hundred(eager: Bank) -> None:
+@pytest.fixture(params=["one gateway", pytest.param("two", marks=pytest.mark.postgresql)])
+def others(request: pytest.FixtureRequest, eager: Bank) -> Iterator[list[Bank]]:
+    """Further gateways on the same bank, each with a writer and a memory of its own."""
+    if request.param != "two":
+        yield []
+        return
+    database = Database(eager.settings.place)
+    laws = Laws({eager.laws.current: eager.law}, eager.laws.current)
+    yield [replace(eager, database=database, remembered=Remembered(), laws=laws)]
+    database.close()
+
+
+def test_two_hundred_requests_on_a_hundred(eager: Bank, others: list[Bank]) -> None:
     codes = people_who_may(eager, DRAWS)
     paper = limited(eager, TOTAL)
-    answers = posted(eager, [for_samples([code]) for code in codes])
+    answers = posted(eager, [for_samples([code]) for code in codes], *others)
     assert Counter(answer.status_code for answer in answers) == {201: DRAWS}
     said = [answer.json() for answer in answers]
     granted = [one for one in said if one["grant"] is not None]
@@ -240,7 +256,7 @@ def test_two_hundred_requests_on_a_hundred(eager: Bank) -> None:
     assert max(places[one["id"]] for one in granted) < min(places[one["id"]] for one in held)
     with eager.database.read() as conn:
         log.check(conn, eager.origin)
-        grants = conn.exec_driver_sql("SELECT count(*) FROM grant_").scalar_one()
+        grants = execute(conn, "SELECT count(*) FROM grant_").scalar_one()
     assert grants == TOTAL
 
 

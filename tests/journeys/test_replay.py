@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from gateway.replies import Rendered, Reply
 from gateway.reports import exports, reading
 from policies import document, packs, pdp
 from tests.gateway.conftest import SettableClock, settings_in
+from tests.store import copy_bank
 
 ASKS, SEED = 200, 20261122
 WORLD = demo_world._world()
@@ -142,7 +142,7 @@ def package(
 ) -> Iterator[Path]:
     """The export of a bank in which two hundred generated requests were decided."""
     folder = tmp_path_factory.mktemp("replay") / "bank"
-    shutil.copytree(filled_bank[0], folder)
+    copy_bank(filled_bank[0], folder)
     bank = open_bank(settings_in(folder), SettableClock())
     chance = random.Random(SEED)
     how = Reply(

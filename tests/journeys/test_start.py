@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import ssl
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,6 +25,7 @@ from policies import packs
 from policies.packs import PackError
 from tests.journeys.conftest import Template
 from tests.journeys.serving import environment_of, serving, start, wait_until_ready
+from tests.store import execute, opened, url_in
 
 ROOT = Path(policies.__file__).parent.parent
 
@@ -68,13 +67,13 @@ def proxy_is_no_network(_: Settings, told: dict[str, str]) -> None:
 
 
 def there_is_no_bank(settings: Settings, told: dict[str, str]) -> None:
-    told["HGR_DATA_DIR"] = str(settings.data_dir.parent / "elsewhere")
+    elsewhere = settings.data_dir.parent / "elsewhere"
+    told["HGR_DATA_DIR"], told["HGR_DATABASE_URL"] = str(elsewhere), url_in(elsewhere)
 
 
 def migration_is_pending(settings: Settings, _: dict[str, str]) -> None:
-    with closing(sqlite3.connect(settings.database)) as conn:
-        conn.execute("UPDATE alembic_version SET version_num = '0000'")
-        conn.commit()
+    with opened(settings) as conn:
+        execute(conn, "UPDATE alembic_version SET version_num = '0000'")
 
 
 def keys_are_anothers(settings: Settings, _: dict[str, str]) -> None:
@@ -105,7 +104,7 @@ def keys_are_anothers(settings: Settings, _: dict[str, str]) -> None:
         ),
         pytest.param(port_is_no_number, ["HGR_PORT"], id="a port that is no number"),
         pytest.param(proxy_is_no_network, ["HGR_TRUSTED_PROXIES"], id="a proxy that is no network"),
-        pytest.param(there_is_no_bank, ["elsewhere", "hgr init"], id="no bank"),
+        pytest.param(there_is_no_bank, ["there is no bank in", "hgr init"], id="no bank"),
         pytest.param(migration_is_pending, ["schema", "hgr migrate"], id="a pending migration"),
         pytest.param(keys_are_anothers, ["bank.example/another"], id="another bank's keys"),
     ],
@@ -123,6 +122,7 @@ def test_what_is_wrong_stops_the_start(
     assert "Traceback" not in server.words()
 
 
+@pytest.mark.sqlite
 def test_a_second_server_on_the_same_file(template: Template, tmp_path: Path) -> None:
     settings = template.copy(tmp_path / "bank")
     with serving(settings):
@@ -170,6 +170,7 @@ INIT = ("init", "--origin", "bank.example/new", "--name-zh", "某库", "--name-e
 def command(product: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One command of another copy of the product, on the bank in a folder."""
     where = {"HGR_DATA_DIR": str(folder / "data"), "HGR_KEYS_DIR": str(folder / "keys")}
+    where["HGR_DATABASE_URL"] = url_in(folder)
     return subprocess.run(
         [sys.executable, "-m", "gateway.cli", *arguments],
         cwd=product,

@@ -8,6 +8,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+#: Eight bytes on both: an INTEGER of SQLite is as long as it must be.
+WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 #: Where a row, once written, is never changed or deleted: held by the database itself, so that no
 #: later code can forget it.
 APPEND_ONLY = (
@@ -24,10 +27,10 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
     """Make every table, then the triggers that keep histories append-only."""
     op.create_table(
         "bank",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE, nullable=False),
         sa.Column("party_id", sa.String(), nullable=False),
         sa.Column("origin", sa.String(), nullable=False),
-        sa.Column("facts_version", sa.Integer(), nullable=False),
+        sa.Column("facts_version", WHOLE, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_bank"),
     )
@@ -71,10 +74,10 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         "export",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("asked_by", sa.String(), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("size", WHOLE, nullable=False),
         sa.Column("file_name", sa.String(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
-        sa.Column("bytes", sa.Integer(), nullable=False),
+        sa.Column("bytes", WHOLE, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_export"),
     )
@@ -84,7 +87,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("route", sa.String(), nullable=False),
         sa.Column("body_hash", sa.String(), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("status", WHOLE, nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
         sa.Column("headers", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -117,7 +120,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("donor_id", sa.String(), nullable=False),
         sa.Column("overseas", sa.Boolean(), nullable=False),
         sa.Column("release_id", sa.String(), nullable=False),
-        sa.Column("year", sa.Integer(), nullable=False),
+        sa.Column("year", WHOLE, nullable=False),
         sa.PrimaryKeyConstraint(
             "group_id", "project_id", "data_class", "donor_id", name="pk_released_donor"
         ),
@@ -196,8 +199,8 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("roles", sa.JSON(), nullable=False),
         sa.Column("password_hash", sa.String(), nullable=False),
         sa.Column("totp_secret", sa.String(), nullable=False),
-        sa.Column("totp_last_step", sa.Integer(), nullable=False),
-        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("totp_last_step", WHOLE, nullable=False),
+        sa.Column("failures", WHOLE, nullable=False),
         sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -242,8 +245,8 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("key_id", sa.String(), nullable=False),
         sa.Column("project_id", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("version", WHOLE, nullable=False),
+        sa.Column("revision", WHOLE, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -349,15 +352,15 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         "decision",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("request_id", sa.String(), nullable=True),
-        sa.Column("version", sa.Integer(), nullable=True),
+        sa.Column("version", WHOLE, nullable=True),
         sa.Column("party_id", sa.String(), nullable=False),
         sa.Column("occasion", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
         sa.Column("blind", sa.Boolean(), nullable=False),
         sa.Column("as_of", sa.Date(), nullable=False),
         sa.Column("document_sha256", sa.String(), nullable=False),
-        sa.Column("leaf_index", sa.Integer(), nullable=False),
-        sa.Column("facts_version", sa.Integer(), nullable=False),
+        sa.Column("leaf_index", WHOLE, nullable=False),
+        sa.Column("facts_version", WHOLE, nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["request_id"], ["access_request.id"], name="fk_decision_request_id_access_request"
@@ -372,8 +375,8 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("paper_id", sa.String(), nullable=False),
         sa.Column("measure", sa.String(), nullable=False),
-        sa.Column("total", sa.Integer(), nullable=False),
-        sa.Column("used", sa.Integer(), nullable=False),
+        sa.Column("total", WHOLE, nullable=False),
+        sa.Column("used", WHOLE, nullable=False),
         sa.CheckConstraint("used >= 0 AND used <= total", name="ck_quota_never_overdrawn"),
         sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name="fk_quota_paper_id_paper"),
         sa.PrimaryKeyConstraint("id", name="pk_quota"),
@@ -383,7 +386,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
     op.create_table(
         "request_version",
         sa.Column("request_id", sa.String(), nullable=False),
-        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("n", WHOLE, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("saved_by", sa.String(), nullable=False),
@@ -434,7 +437,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("until", sa.Date(), nullable=False),
         sa.Column("accepted", sa.JSON(), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("revision", WHOLE, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -458,7 +461,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("quota_id", sa.String(), nullable=False),
         sa.Column("grant_id", sa.String(), nullable=False),
-        sa.Column("amount", sa.Integer(), nullable=False),
+        sa.Column("amount", WHOLE, nullable=False),
         sa.Column("drawn_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["quota_id"], ["quota.id"], name="fk_quota_draw_quota_id_quota"),
         sa.PrimaryKeyConstraint("id", name="pk_quota_draw"),
@@ -471,7 +474,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("request_id", sa.String(), nullable=False),
         sa.Column("decision_id", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("revision", WHOLE, nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -488,7 +491,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
     op.create_table(
         "case_event",
         sa.Column("case_id", sa.String(), nullable=False),
-        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("n", WHOLE, nullable=False),
         sa.Column("event", sa.String(), nullable=False),
         sa.Column("from_state", sa.String(), nullable=True),
         sa.Column("to_state", sa.String(), nullable=False),
@@ -496,7 +499,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.Column("dossier_sha256", sa.String(), nullable=False),
-        sa.Column("leaf_index", sa.Integer(), nullable=True),
+        sa.Column("leaf_index", WHOLE, nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["case_id"], ["review_case.id"], name="fk_case_event_case_id_review_case"
@@ -568,9 +571,9 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("collected_on", sa.Date(), nullable=True),
         sa.Column("collected_abroad", sa.Boolean(), nullable=True),
         sa.Column("disease", sa.String(), nullable=True),
-        sa.Column("units", sa.Integer(), nullable=False),
+        sa.Column("units", WHOLE, nullable=False),
         sa.Column("sha256", sa.String(), nullable=True),
-        sa.Column("bytes", sa.Integer(), nullable=True),
+        sa.Column("bytes", WHOLE, nullable=True),
         sa.Column("available", sa.Boolean(), nullable=False),
         sa.CheckConstraint("units >= 0", name="ck_holding_units_left"),
         sa.ForeignKeyConstraint(
@@ -592,7 +595,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("grant_id", sa.String(), nullable=False),
         sa.Column("holding_id", sa.String(), nullable=False),
         sa.Column("donor_id", sa.String(), nullable=False),
-        sa.Column("units", sa.Integer(), nullable=False),
+        sa.Column("units", WHOLE, nullable=False),
         sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("removed_reason", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["donor_id"], ["donor.id"], name="fk_grant_item_donor_id_donor"),
@@ -609,7 +612,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a schema is as long as it is
         sa.Column("holding_id", sa.String(), nullable=False),
         sa.Column("donor_id", sa.String(), nullable=False),
         sa.Column("pseudonym", sa.String(), nullable=False),
-        sa.Column("units", sa.Integer(), nullable=False),
+        sa.Column("units", WHOLE, nullable=False),
         sa.ForeignKeyConstraint(["donor_id"], ["donor.id"], name="fk_release_item_donor_id_donor"),
         sa.ForeignKeyConstraint(
             ["holding_id"], ["holding.id"], name="fk_release_item_holding_id_holding"
@@ -681,7 +684,8 @@ def _keep(table: str) -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute(
             "CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'append-only: %', TG_TABLE_NAME; END $$"
+            "$$ BEGIN RAISE EXCEPTION 'append-only: %', TG_TABLE_NAME "
+            "USING ERRCODE = 'integrity_constraint_violation'; END $$"
         )
         op.execute(
             f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "

@@ -8,6 +8,9 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+#: Eight bytes on both: an INTEGER of SQLite is as long as it must be.
+WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Add the tables and the day a study ended."""
@@ -25,7 +28,7 @@ def upgrade() -> None:
         sa.Column("done_on", sa.Date(), nullable=True),
         sa.Column("done_by", sa.String(), nullable=True),
         sa.Column("evidence_sha256", sa.String(), nullable=False),
-        sa.Column("alert", sa.Integer(), nullable=True),
+        sa.Column("alert", WHOLE, nullable=True),
         sa.Column("created_at", instant, nullable=False),
         sa.ForeignKeyConstraint(["party_id"], ["party.id"], name="fk_duty_party_id_party"),
         sa.PrimaryKeyConstraint("id", name="pk_duty"),

@@ -8,6 +8,9 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+#: Eight bytes on both: an INTEGER of SQLite is as long as it must be.
+WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """What was drawn is reserved until `hgr ledger settle` books what has gone out or ended since.
@@ -16,12 +19,12 @@ def upgrade() -> None:
     """
     op.create_table(
         "posting",
-        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("n", WHOLE, nullable=False),
         sa.Column("quota_id", sa.String(), nullable=True),
         sa.Column("holding_id", sa.String(), nullable=True),
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("target", sa.String(), nullable=False),
-        sa.Column("amount", sa.Integer(), nullable=False),
+        sa.Column("amount", WHOLE, nullable=False),
         sa.Column("grant_id", sa.String(), nullable=True),
         sa.Column("cause_id", sa.String(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -39,7 +42,7 @@ def upgrade() -> None:
         op.create_index(f"ix_posting_{column}", "posting", [column])
     with op.batch_alter_table("quota") as quota:
         quota.add_column(sa.Column("opened", sa.Boolean(), nullable=False, server_default="0"))
-        quota.add_column(sa.Column("released", sa.Integer(), nullable=False, server_default="0"))
+        quota.add_column(sa.Column("released", WHOLE, nullable=False, server_default="0"))
         quota.drop_constraint("ck_quota_never_overdrawn", type_="check")
         quota.alter_column("used", new_column_name="reserved")
         quota.create_check_constraint(
@@ -53,16 +56,16 @@ def upgrade() -> None:
     )
     op.drop_table("quota_draw")
     with op.batch_alter_table("holding") as holding:
-        holding.add_column(sa.Column("kept", sa.Integer(), nullable=False, server_default="0"))
-        holding.add_column(sa.Column("reserved", sa.Integer(), nullable=False, server_default="0"))
-        holding.add_column(sa.Column("volume_ul", sa.Integer(), nullable=True))
+        holding.add_column(sa.Column("kept", WHOLE, nullable=False, server_default="0"))
+        holding.add_column(sa.Column("reserved", WHOLE, nullable=False, server_default="0"))
+        holding.add_column(sa.Column("volume_ul", WHOLE, nullable=True))
         holding.create_check_constraint("ck_holding_reserved", "reserved >= 0 AND kept >= 0")
     with op.batch_alter_table("grant_item") as item:
         item.add_column(sa.Column("material", sa.Boolean(), nullable=False, server_default="1"))
-        item.add_column(sa.Column("volume_ul", sa.Integer(), nullable=True))
-        item.add_column(sa.Column("bytes", sa.Integer(), nullable=True))
+        item.add_column(sa.Column("volume_ul", WHOLE, nullable=True))
+        item.add_column(sa.Column("bytes", WHOLE, nullable=True))
     op.execute(
-        "UPDATE grant_item SET material = 0, bytes ="
+        "UPDATE grant_item SET material = false, bytes ="
         " (SELECT bytes FROM holding WHERE holding.id = grant_item.holding_id)"
         " WHERE holding_id IN (SELECT id FROM holding WHERE item_class = 'information')"
     )

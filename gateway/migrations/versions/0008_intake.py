@@ -8,6 +8,9 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+#: Eight bytes on both: an INTEGER of SQLite is as long as it must be.
+WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Consents that are there keep no number: none was given."""
@@ -20,7 +23,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("mapping_sha256", sa.String(), nullable=False),
-        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("line", WHOLE, nullable=False),
         sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_intake_file"),

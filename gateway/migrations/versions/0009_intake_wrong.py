@@ -8,14 +8,17 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+#: Eight bytes on both: an INTEGER of SQLite is as long as it must be.
+WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Of files that were loaded before nobody counted them: they stay done, as was said."""
     with op.batch_alter_table("intake_file") as intake_file:
-        intake_file.add_column(sa.Column("wrong", sa.Integer(), nullable=True))
+        intake_file.add_column(sa.Column("wrong", WHOLE, nullable=True))
     op.execute("UPDATE intake_file SET wrong = 0")
     with op.batch_alter_table("intake_file") as intake_file:
-        intake_file.alter_column("wrong", existing_type=sa.Integer(), nullable=False)
+        intake_file.alter_column("wrong", existing_type=WHOLE, nullable=False)
 
 
 def downgrade() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from gateway.demo_world import World
 from tests.gateway.api.cast import Cast, staged
 from tests.gateway.api.door import Door
 from tests.gateway.conftest import SettableClock, settings_in
+from tests.store import copy_bank
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def staged_bank(
 ) -> tuple[Path, Cast]:
     """The template: a closed bank in whose story every kind of thing has happened once."""
     folder = tmp_path_factory.mktemp("staged") / "bank"
-    shutil.copytree(filled_bank[0], folder)
+    copy_bank(filled_bank[0], folder)
     bank = open_bank(settings_in(folder), SettableClock())
     try:
         cast = staged(bank, filled_bank[1])
@@ -39,7 +39,7 @@ def cast(staged_bank: tuple[Path, Cast]) -> Cast:
 @pytest.fixture
 def bank(staged_bank: tuple[Path, Cast], tmp_path: Path, clock: SettableClock) -> Iterator[Bank]:
     folder = tmp_path / "bank"
-    shutil.copytree(staged_bank[0], folder)
+    copy_bank(staged_bank[0], folder)
     bank = open_bank(settings_in(folder), clock)
     yield bank
     bank.database.close()

@@ -17,6 +17,7 @@ from gateway.identity import api_keys
 from tests.gateway.api.cast import HOSPITAL, Cast, ask, mint
 from tests.gateway.api.door import Door
 from tests.gateway.conftest import SettableClock
+from tests.store import execute
 
 #: Routes about one thing of an organisation: path parameter → what the story made.
 OWN = {
@@ -145,5 +146,5 @@ def test_a_new_key_is_shown_once(door: Door, bank: Bank, cast: Cast) -> None:
 
 
 def _everything_kept(conn: object) -> str:
-    rows = conn.exec_driver_sql("SELECT * FROM idempotency").fetchall()  # type: ignore[attr-defined]  # a Connection
+    rows = execute(conn, "SELECT * FROM idempotency").fetchall()  # type: ignore[attr-defined]  # a Connection
     return str(rows)

@@ -17,6 +17,7 @@ from gateway.bank import Bank
 from gateway.tables import ReleasedDonor, ReleaseItem, table_of
 from tests.gateway.api.cast import HOSPITAL, Cast, approve, ask, release, submit
 from tests.gateway.api.door import Door, good
+from tests.store import execute
 
 REQUESTS = "/v1/access-requests"
 
@@ -134,7 +135,7 @@ def test_a_release_without_an_idempotency_key_is_refused(door: Door, cast: Cast)
 def _donor_of(bank: Bank, grant: str) -> str:
     with bank.database.read() as conn:
         query = "SELECT donor_id FROM grant_item WHERE grant_id = ? ORDER BY donor_id LIMIT 1"
-        return str(conn.exec_driver_sql(query, (grant,)).scalar_one())
+        return str(execute(conn, query, grant).scalar_one())
 
 
 def test_a_withdrawal_shrinks_the_grant_and_the_next_release_leaves_the_donor_out(

@@ -10,6 +10,7 @@ from gateway.api import answers
 from gateway.demo_world import World
 from tests.gateway.api.cast import Cast, ask, submit
 from tests.gateway.api.door import Door, good
+from tests.store import execute
 
 
 @pytest.mark.parametrize(
@@ -35,9 +36,10 @@ def _one_donor(door: Door, cast: Cast, code: str, who: str) -> dict[str, Any]:
 def _codes(door: Door, world: World) -> tuple[str, str]:
     """A donor who holds plasma under the same consent form: one who stayed, one who withdrew."""
     with door.app.state.bank.database.read() as conn:
-        rows = conn.exec_driver_sql(
+        rows = execute(
+            conn,
             "SELECT d.id, d.code FROM donor d JOIN holding h ON h.donor_id = d.id "
-            "WHERE h.kind = 'plasma' AND h.collection_id = 'col_chb' ORDER BY d.id"
+            "WHERE h.kind = 'plasma' AND h.collection_id = 'col_chb' ORDER BY d.id",
         ).fetchall()
     gone = set(world.withdrawn["everything"])
     withdrew = [code for donor, code in rows if donor in gone]
@@ -109,8 +111,8 @@ def test_a_missing_fact_is_named_in_words(door: Door, cast: Cast) -> None:
 def test_strata_and_document_digests_never_reach_a_researcher(door: Door, cast: Cast) -> None:
     answer = door.get(f"/v1/decisions/{cast.made['decision']}", as_=cast.key)
     with door.app.state.bank.database.read() as conn:
-        (digest,) = conn.exec_driver_sql(
-            "SELECT document_sha256 FROM decision WHERE id = ?", (cast.made["decision"],)
+        (digest,) = execute(
+            conn, "SELECT document_sha256 FROM decision WHERE id = ?", cast.made["decision"]
         ).one()
     assert digest not in answer.text
     assert '"strata"' not in answer.text
@@ -172,7 +174,7 @@ def test_duties_are_listed_met_and_the_overdue_ones_felt(door: Door, cast: Cast)
     met = good(door.post(f"{path}/{mine[0]['id']}:done", json=body, as_=cast.officer))
     assert (met["done_on"], met["overdue"]) == ("2020-01-01", False)
     assert door.post(f"{path}/{mine[0]['id']}:done", json=body, as_=cast.officer).status_code == 409
-    with door.app.state.bank.database.engine.begin() as conn:
-        conn.exec_driver_sql("UPDATE duty SET due = '2020-01-01', done_on = NULL")
+    overdue = "UPDATE duty SET due = '2020-01-01', done_on = NULL"
+    door.app.state.bank.database.write(lambda conn: execute(conn, overdue))
     made = good(door.post("/v1/evaluations", json={"ask": ask()}, as_=cast.key))
     assert "INST-06" in [one["no"] for one in made["blockers"]]

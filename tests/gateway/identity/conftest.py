@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,8 +23,9 @@ from gateway.identity import api_keys, people
 from gateway.identity.api_keys import Minted, Wanted
 from gateway.identity.caller import Caller, install, public, require
 from gateway.identity.people import Enrolled, NewPerson
-from gateway.settings import Settings
 from gateway.tables import metadata
+from tests.gateway.conftest import settings_in
+from tests.store import copy_bank
 
 START = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 BANK_PARTY = "pty_bank"
@@ -51,7 +51,7 @@ def empty_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("identity")
     key_files.create(folder / "keys", "bank.example/hgr")
     (folder / "data").mkdir()
-    database = Database(folder / "data" / "bank.sqlite")
+    database = Database(settings_in(folder).place)
     migrate(database)
 
     def parties(conn: sa.Connection) -> None:
@@ -91,9 +91,9 @@ def options() -> dict[str, Any]:
 @pytest.fixture
 def bank(empty_bank: Path, tmp_path: Path, clock: Clock, options: dict[str, Any]) -> Iterator[Bank]:
     folder = tmp_path / "bank"
-    shutil.copytree(empty_bank, folder)
-    settings = Settings(data_dir=folder / "data", keys_dir=folder / "keys", **options)
-    database = Database(settings.database)
+    copy_bank(empty_bank, folder)
+    settings = settings_in(folder).model_copy(update=options)
+    database = Database(settings.place)
     yield Bank(
         settings=settings,
         keys=key_files.load(settings.keys_dir),

@@ -118,6 +118,7 @@ def test_every_refusal_reads_the_same(bank, clock, enrol):
     }
 
 
+@pytest.mark.sqlite  # whose log of writes can be looked at
 @pytest.mark.parametrize(
     "refusal", ["unknown login", "wrong password", "wrong code", "locked", "closed"]
 )

@@ -328,7 +328,9 @@ def test_units_asked_are_never_more_than_there_are(bank: Bank) -> None:
         wanted = {"items": {"kinds": ["plasma"], "units_each": 5}}
         gathered = gather(conn, bank, wanted)
         total = conn.execute(
-            sa.text("SELECT sum(min(units, 5)) FROM holding WHERE kind = 'plasma'")
+            sa.text(
+                "SELECT sum(CASE WHEN units < 5 THEN units ELSE 5 END) FROM holding WHERE kind = 'plasma'"
+            )
         ).scalar_one()
     assert gathered.question.facts["request.asked_units"] == total
 

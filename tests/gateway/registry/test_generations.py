@@ -35,6 +35,7 @@ from tests.gateway.test_acts import (
     run,
     whole,
 )
+from tests.store import unguard
 
 #: An edition of the institution's own that refuses every aggregate: nothing like it is law.
 REFUSES = """\
@@ -245,8 +246,7 @@ def test_packs_changed_behind_the_gateway_do_not_open_the_bank(
         bank.database.write(lambda conn: conn.execute(sa.delete(file)))
 
     def behind(conn: Any) -> None:
-        for act in ("update", "delete"):
-            conn.exec_driver_sql(f"DROP TRIGGER law_file_no_{act}")
+        unguard(conn, "law_file")
         conn.execute(change)
 
     bank.database.write(behind)
@@ -433,7 +433,7 @@ def test_a_grant_with_nothing_left_and_a_decision_from_before_generations(bank: 
     item, decision = metadata.tables["grant_item"], metadata.tables["decision"]
 
     def change(conn: Any) -> None:
-        conn.exec_driver_sql("DROP TRIGGER decision_no_update")
+        unguard(conn, "decision")
         conn.execute(sa.update(item).values(removed_at=bank.now(), removed_reason="x"))
         conn.execute(sa.update(decision).values(law_generation_id=None))
 

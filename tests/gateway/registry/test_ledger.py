@@ -21,6 +21,7 @@ from gateway.release import grants
 from gateway.release.grants import GrantState, Item
 from gateway.tables import table_of
 from tests.gateway.stage import DAY, NOW, Stage, put, stage_in
+from tests.store import execute
 
 TUBE = Item(holding_id="hld_1t", donor_id="dnr_1", units=2, volume_ul=500)
 DATA = Item(holding_id="hld_1d", donor_id="dnr_1", units=1, material=False, bytes=1000)
@@ -84,7 +85,8 @@ def balances(stage: Stage) -> dict[str, tuple[int, int]]:
     """Reserved and released of every quota."""
     quota = table_of(tables.Quota)
     with stage.read() as conn:
-        return {row.id: (row.reserved, row.released) for row in conn.execute(sa.select(quota))}
+        rows = conn.execute(sa.select(quota).order_by(quota.c.id.desc()))
+        return {row.id: (row.reserved, row.released) for row in rows}
 
 
 def tubes(stage: Stage, holding_id: str) -> tuple[int, int]:
@@ -255,7 +257,7 @@ def test_whatever_does_not_agree_is_named(stage: Stage, damage: str, kind: str) 
     _, ids = paper(stage, "cooperation", units=9)
     grant(stage, TUBE, DATA, draws=[draw("units", (ids["units"], 9))])
     agreed(stage)
-    stage.do(lambda conn: conn.exec_driver_sql(damage))
+    stage.do(lambda conn: execute(conn, damage))
     told: list[str] = []
     with stage.read() as conn:
         found = ledger.differences(conn, told.append)

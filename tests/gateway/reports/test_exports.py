@@ -24,6 +24,7 @@ from gateway.registry.ask import Ask
 from gateway.reports import exports, reading
 from gateway.reports.exports import Export
 from tests.gateway.conftest import SettableClock
+from tests.store import execute
 
 REGULATOR = "psn_regulator"
 
@@ -48,7 +49,7 @@ def decided(bank: Bank, world: World) -> list[Answer]:
     answers = []
     for short, project in sorted(world.projects.items())[:3]:
         with bank.database.read() as conn:
-            rows = conn.exec_driver_sql("SELECT party_id FROM project WHERE id = ?", (project,))
+            rows = execute(conn, "SELECT party_id FROM project WHERE id = ?", project)
             party = str(rows.scalar_one())
         caller = Caller(
             kind="key", id=f"key_{short}", name=short, party_id=party, scopes=frozenset()
