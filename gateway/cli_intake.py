@@ -127,7 +127,7 @@ def load(
         Path | None, typer.Option(help="where rows that were not loaded go; none: FILE.bad.csv")
     ] = None,
 ) -> None:
-    """Load a file of the sample system into the bank (not while it is being served).
+    """Load a file of the sample system into the bank (a SQLite one not while it is being served).
 
     A row is known by its code: a new one is added, a known one becomes what the file says, the same file
     twice changes nothing. A loading that was broken off goes on where it was.
