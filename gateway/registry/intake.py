@@ -807,7 +807,10 @@ def reached(conn: Connection, kind: Kind, sha256: str, mapping_sha256: str) -> R
 def begin(
     conn: Connection, kind: Kind, sha256: str, mapping_sha256: str, *, now: datetime
 ) -> Reached:
-    """Remember that a file is being loaded."""
+    """Remember that a file is being loaded; of one that another process has just begun, how far that came."""
+    there = reached(conn, kind, sha256, mapping_sha256)
+    if there is not None:
+        return there
     file_id = new_id("itk")
     row = {
         "id": file_id,

@@ -392,6 +392,16 @@ def test_a_loading_that_was_broken_off_goes_on_where_it_was(
     assert "7" in (made / "long.csv.bad.csv").read_text("utf-8")
 
 
+def test_a_file_that_another_process_has_just_begun_is_begun_once(made: Path) -> None:
+    bank = open_bank(settings_in(made))
+    kind, now = KINDS["donors"], bank.now()
+    first, second = (
+        bank.database.write(lambda conn: intake.begin(conn, kind, "aa", "", now=now)) for _ in "12"
+    )
+    bank.database.close()
+    assert first == second
+
+
 def test_withdrawals_cut_down_what_was_granted(filled: Path) -> None:
     from tests.gateway.conftest import SettableClock
     from tests.gateway.test_acts import AGGREGATE, create

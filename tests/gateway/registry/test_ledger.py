@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import Connection
 
 from gateway import tables
+from gateway.bank import facts_version
 from gateway.errors import ProblemError
 from gateway.registry import ledger
 from gateway.registry.ledger import Draw
@@ -133,6 +134,45 @@ def test_reserved_then_consumed_then_given_back(stage: Stage) -> None:
     assert balances(stage)["qta_cooperation_people"] == (0, 1)
     assert settle(stage, made) == 0
     agreed(stage)
+
+
+def _bank(conn: Connection) -> None:
+    """The row that carries the version of the facts."""
+    put(
+        conn,
+        tables.BankRow,
+        id=1,
+        party_id="pty_bank",
+        origin="x",
+        facts_version=1,
+        created_at=NOW,
+    )
+
+
+@pytest.mark.parametrize(("item", "moves"), [(TUBE, True), (DATA, False)])
+def test_what_moves_is_a_fact_of_other_decisions_and_what_moves_nothing_is_not(
+    stage: Stage, item: Item, *, moves: bool
+) -> None:
+    """Who waits beside a grant of tubes must be decided anew; beside one of data alone nobody need."""
+
+    def version() -> int:
+        with stage.read() as conn:
+            return facts_version(conn)
+
+    stage.do(_bank)
+    granted = grant(stage, item, draws=[])
+    assert version() == (2 if moves else 1)
+    release(stage, granted, item)
+    assert version() == (3 if moves else 1)
+
+
+def test_a_draw_is_a_fact_of_other_decisions(stage: Stage) -> None:
+    _, ids = paper(stage, "cooperation", people=5)
+
+    stage.do(_bank)
+    grant(stage, DATA, draws=[draw("people", (ids["people"], 5))])
+    with stage.read() as conn:
+        assert facts_version(conn) == 2
 
 
 def test_the_licence_is_drawn_on_first_and_given_back_last(stage: Stage) -> None:
