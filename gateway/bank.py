@@ -8,12 +8,11 @@ its name and the reason (`SettingsError`, `audit.log.LogError`, `policies.packs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from alembic import command
@@ -30,20 +29,27 @@ from gateway.errors import SettingsError
 from gateway.keys import Keys
 from gateway.registry import generations
 from gateway.registry.generations import Laws
+from gateway.registry.index.kept import Index
 from gateway.settings import Settings
-from gateway.tables import metadata
+from gateway.tables import SHANGHAI, metadata
 from policies import disease
 from policies.disease import DiseaseTree
 from policies.rules import Law
-
-#: Legal dates are dates in Shanghai.
-SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 Clock = Callable[[], datetime]
 T = TypeVar("T")
 
 _BANK = metadata.tables["bank"]
 _VERSION = sa.select(_BANK.c.facts_version)
+_CHANGE = metadata.tables["donor_change"]
+# Said once: to build a statement costs more than to run it.
+_RAISE = (
+    sa.update(_BANK)
+    .values(facts_version=_BANK.c.facts_version + 1)
+    .returning(_BANK.c.facts_version, _BANK.c.noted_since)
+)
+_NOTE = sa.insert(_CHANGE)
+_NOTED = 5000  # donors in one statement
 
 
 def system_clock() -> datetime:
@@ -117,6 +123,7 @@ class Bank:
     party_id: str
     clock: Clock = system_clock
     remembered: Remembered = field(default_factory=Remembered, compare=False)
+    index: Index = field(default_factory=Index, compare=False)
 
     @property
     def law(self) -> Law:
@@ -130,6 +137,15 @@ class Bank:
     def today(self) -> date:
         """The legal date: today in Shanghai."""
         return self.now().astimezone(SHANGHAI).date()
+
+    def open_index(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Have the cohort index, made from the rows if it must be; never within a transaction."""
+        self.index.open(self.database, self.origin, self.index_file, self.today(), progress)
+
+    @property
+    def index_file(self) -> Path:
+        """Where the cohort index is kept: it can always be made anew."""
+        return self.settings.data_dir / "cohorts.index"
 
 
 def create_bank(
@@ -281,13 +297,19 @@ def verify_schema(conn: Connection) -> None:
         )
 
 
-def bump(conn: Connection) -> None:
-    """Raise the version of the facts by one.
+def bump(conn: Connection, donors: Iterable[str] = ()) -> None:
+    """Raise the version of the facts by one; `donors` are the ids of those of whom a row has changed.
 
     INVARIANT: whoever writes a fact that a decision may rest on calls this in the same transaction; a
-    decision gathered under one version is only recorded while that version stands.
+    decision gathered under one version is only recorded while that version stands. Whoever writes a row
+    of a donor, of a consent, withdrawal or holding names the donor: the cohort index reads it anew.
     """
-    conn.execute(sa.update(_BANK).values(facts_version=_BANK.c.facts_version + 1))
+    version, noted_since = conn.execute(_RAISE).one()
+    changed = sorted(set(donors)) if noted_since is not None else []
+    for at in range(0, len(changed), _NOTED):
+        some = changed[at : at + _NOTED]
+        conn.execute(sa.delete(_CHANGE).where(_CHANGE.c.donor_id.in_(some)))
+        conn.execute(_NOTE, [{"donor_id": one, "version": version} for one in some])
 
 
 def facts_version(conn: Connection) -> int:

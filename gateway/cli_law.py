@@ -19,10 +19,10 @@ import typer
 from sqlalchemy import Connection
 
 from gateway import pep, standing
-from gateway.bank import SHANGHAI
 from gateway.registry import generations
 from gateway.registry.generations import Generation
 from gateway.replies import Rendered, Reply
+from gateway.tables import SHANGHAI
 from gateway.terminal import err, explained, fail, opened, out, recorded, signed_in
 from policies import advice, document, pack_pages, packs, pdp, plain, plain_facts, printing, strict
 from policies.decision import Decision, Deny, Effect

@@ -79,6 +79,8 @@ async def prepare_outside(
     """Gather and decide on a reader's connection, off the event loop."""
 
     def gather_and_decide() -> Prepared:
+        if ask.items is not None and not ask.items.cohort.samples:
+            bank.open_index()
         with bank.database.read() as conn:
             return prepare(conn, bank, ask, party_id, only=only, dry=dry, held_by=held_by)
 

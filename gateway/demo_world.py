@@ -20,10 +20,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import SHANGHAI, Bank, bump
+from gateway.bank import Bank, bump
 from gateway.registry import openings
 from gateway.registry.papers import PaperDraft, quota_rows, row_of
-from gateway.tables import metadata
+from gateway.tables import SHANGHAI, metadata
 from policies import strict
 
 #: The two invented persons behind every paper, mapping and determination of this world.

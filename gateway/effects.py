@@ -123,7 +123,7 @@ def make_grant(
 ) -> str:
     """A grant over the selection, quotas and tubes reserved; what an earlier version was granted ends."""
     now = bank.now()
-    picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
+    picked = prepared.gathered.cohort.select(conn, answer.decision.selection.strata)
     ends = [bank.today() + timedelta(days=bank.settings.grant_days)]
     ends += [d for d in (answer.decision.until, request.ask.until) if d is not None]
     end_grants(conn, bank, caller, request.id)
@@ -173,7 +173,7 @@ def make_release(
 ) -> Released:
     """1. leave out what may no longer go · 2. manifest and visa · 3. write down the intent."""
     now, release_id = bank.now(), new_id("rel")
-    picked = prepared.gathered.cohort.select(answer.decision.selection.strata)
+    picked = prepared.gathered.cohort.select(conn, answer.decision.selection.strata)
     gone = (prepared.only or frozenset()) - {p.holding_id for p in picked}
     removed = grants.shrink(conn, grant.id, gone, reason=answer.decision_id, now=now)  # 1
     manifest = grants.manifest(  # 2

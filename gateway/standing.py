@@ -304,7 +304,7 @@ def judge(
         grants.suspend(conn, grant.id, now=now)
         append(conn, bank, caller, "grant.suspended", touching, outcome=decision.outcome)
         return _after(conn, found, answer.decision_id, decision.outcome, 0)
-    picked = prepared.gathered.cohort.select(decision.selection.strata)
+    picked = prepared.gathered.cohort.select(conn, decision.selection.strata)
     gone = left - {one.holding_id for one in picked}
     removed = grants.shrink(conn, grant.id, gone, reason=answer.decision_id, now=now)
     if removed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     JSON,
@@ -35,6 +36,9 @@ SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
 }
 metadata: MetaData = SQLModel.metadata
+
+#: Legal dates are dates in Shanghai.
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -95,6 +99,7 @@ class BankRow(SQLModel, table=True):
     facts_version: int
     created_at: datetime = _instant()
     law_generation_id: str | None = None  # of `law_generation`; None: none was recorded yet
+    noted_since: int | None = None  # version from which on `donor_change` is kept; None: it is not
 
 
 # --- the law --------------------------------------------------------------------------------------
@@ -426,6 +431,17 @@ class Withdrawal(SQLModel, table=True):
     channel: str
     recorded_by: str
     recorded_at: datetime = _instant()
+
+
+class DonorChange(SQLModel, table=True):
+    """The version of the facts at which rows of a donor last changed: their own, a consent, a holding.
+
+    What a cohort index reads anew. Kept once there is an index (`bank.noted_since`).
+    """
+
+    __tablename__: ClassVar[str] = "donor_change"
+    donor_id: str = Field(primary_key=True)
+    version: int = Field(index=True)
 
 
 class Holding(SQLModel, table=True):

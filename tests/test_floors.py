@@ -30,6 +30,7 @@ FLOORS = {
     "gateway.migrations": 1,
     "gateway.identity": 2,
     "gateway.registry.generations": 1,  # a bank opens by its law
+    "gateway.registry.index": 1,  # and keeps the index of its cohorts
     "gateway.registry": 2,
     "gateway.review": 2,
     "gateway.release.grants": 2,
@@ -180,4 +181,4 @@ def test_the_verifier_runs_with_nothing_installed(tmp_path: Path) -> None:
 def test_modules_stay_few() -> None:
     """A module more is a decision, taken here. Alembic's own entry point is not ours to count."""
     ours = [p for p in PRODUCT if p.name != "__init__.py" and "migrations" not in p.parts]
-    assert len(ours) <= 111
+    assert len(ours) <= 117

@@ -93,6 +93,20 @@ Change = Literal[
 ItemKind = Literal[
     "whole_blood", "blood_cells", "tumour_tissue", "dna", "plasma", "genome", "exome", "clinical"
 ]
+DataClass = Literal[
+    "genome",
+    "exome",
+    "panel",
+    "transcriptome",
+    "epigenome",
+    "ctDNA",
+    "clinical",
+    "imaging",
+    "protein",
+    "metabolic",
+    "aggregate",
+]
+Flag = Literal["contains_cells", "extracted_nucleic_acid", "collected_abroad", "pedigree"]
 #: Kinds of the catalogue that are data, not tubes.
 _DATA_KINDS = frozenset({"genome", "exome", "clinical"})
 
@@ -130,17 +144,34 @@ class PurposeAsked(_Part):
     collaborators: list[Identifier] | None = Field(default=None, max_length=50)
 
 
-class CohortAsked(_Part):
-    """Which donors' holdings: every condition given must hold; none given means the whole bank.
+class Span(_Part):
+    """From a number to a number, both included; left out, it has no end on that side."""
 
-    `samples` lists donor codes or holding codes; an unknown one refuses the request (422).
-    `disease` includes all descendants of the term.
+    first: int | None = Field(default=None, ge=0, le=9999)
+    last: int | None = Field(default=None, ge=0, le=9999)
+
+
+class CohortAsked(_Part):
+    """Which holdings: every condition given must hold; none given means the whole bank.
+
+    `samples` lists donor codes or holding codes; an unknown one refuses the request (422). `disease`
+    includes all descendants of the term. `collected` are calendar years; `age` is in full years when
+    collected. Each of `flags` must be known to be so. Of `any_of` at least one part must hold, of
+    `all_of` every, of `none_of` none. What the bank does not know of a holding meets no condition on it.
     """
 
     collections: list[Identifier] = Field(default_factory=list, max_length=500)
     sex: Literal["female", "male"] | None = None
     disease: Identifier | None = None
     samples: list[Identifier] = Field(default_factory=list, max_length=10_000)
+    kinds: list[ItemKind] = Field(default_factory=list, max_length=len(KINDS))
+    data_classes: list[DataClass] = Field(default_factory=list, max_length=11)
+    collected: Span | None = None
+    age: Span | None = None
+    flags: list[Flag] = Field(default_factory=list, max_length=4)
+    any_of: list[CohortAsked] = Field(default_factory=list, max_length=20)
+    all_of: list[CohortAsked] = Field(default_factory=list, max_length=20)
+    none_of: list[CohortAsked] = Field(default_factory=list, max_length=20)
 
 
 class ItemsAsked(_Part):

@@ -2,53 +2,65 @@
 
 The rules it keeps: the strata carry no id of a donor or sample; a holding is in exactly one stratum, with
 all others that look the same to every rule on that day; what left the bank's shelves (`available` false,
-no units), stays for its donor or was promised to another is not asked for. Five statements however large
-the cohort; the rest is comparing stored dates with the day.
+no units), stays for its donor or was promised to another is not asked for. What is asked for by name is read
+row by row; any other cohort is counted with the index, and both ways make the same strata.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from gateway.bank import NOTHING_KEPT, Recall
-from gateway.errors import FieldError, ProblemError
 from gateway.registry import ledger
-from gateway.registry.ask import CohortAsked, ItemsAsked
+from gateway.registry.ask import ItemsAsked
 from gateway.registry.counters import Counted
-from gateway.registry.determinations import Found
+from gateway.registry.index.conditions import EVERYTHING, Condition
+from gateway.registry.index.kept import Index
+from gateway.registry.index.there import Outrun
 from gateway.registry.ledger import NOTHING_HELD, Own
-from gateway.registry.papers import Fit, Paper
-from gateway.registry.strata import HELD, Key, Named, Reader
+from gateway.registry.naming import Naming
+from gateway.registry.naming import where as meeting
+from gateway.registry.strata import Key, Named, Reader, Teller
+from gateway.registry.tallies import ByIndex, Tally, by_index
 from gateway.tables import metadata
 from policies.consent import Profile, ProfileId
-from policies.disease import DiseaseTree, UnknownDiseaseError
-from policies.request import DonorGroup, Stratum, StratumId, Value
+from policies.disease import DiseaseTree
+from policies.request import DonorGroup, Stratum, StratumId
 
 _HOLDING = metadata.tables["holding"]
-_DONOR = metadata.tables["donor"]
-_COLLECTION = metadata.tables["collection"]
 
-# Said once: to build a statement costs more than to run it.
-_DONORS_BY_CODE, _HOLDINGS_BY_CODE = (
-    sa.select(table.c.id, table.c.code).where(
-        table.c.code.in_(sa.bindparam("codes", expanding=True))
-    )
-    for table in (_DONOR, _HOLDING)
+#: What is read of a holding.
+_READ = (
+    "id",
+    "donor_id",
+    "consent_id",
+    "collection_id",
+    "kind",
+    "item_class",
+    "data_class",
+    "contains_cells",
+    "extracted_nucleic_acid",
+    "derived",
+    "collected_on",
+    "collected_abroad",
+    "units",
+    "kept",
+    "reserved",
+    "available",
+    "volume_ul",
+    "bytes",
 )
-#: What is read of a holding beside what rules tell it by: what is free of it, and how large it is.
-_SHELF = ("kept", "reserved", "volume_ul", "bytes")
 #: Up to so many holdings the database is asked by name for what belongs to them.
 _FEW = 500
-#: So many unknown names are listed at the most in one answer.
-_NAMED = 20
+#: More donors than that are not read beside the index: below the variables either database takes.
+_MANY = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +79,31 @@ class Picked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cohort:
-    """Which holdings make up each stratum of one question; never leaves the bank."""
+    """Which holdings make up each stratum of one question; never leaves the bank.
 
-    strata: Mapping[StratumId, tuple[Picked, ...]]
+    `read` are those whose rows were read; `found` the others, counted with the index.
+    """
 
-    def select(self, strata: Iterable[StratumId]) -> tuple[Picked, ...]:
-        """The holdings of these strata, by holding id. Raises KeyError on a stratum not in it."""
-        picked = [item for stratum in set(strata) for item in self.strata[stratum]]
+    strata: Mapping[StratumId, Key]
+    read: Mapping[Key, tuple[Picked, ...]]
+    asked: Asked | None = None
+    found: ByIndex | None = None
+
+    def select(self, conn: Connection, strata: Iterable[StratumId]) -> tuple[Picked, ...]:
+        """The holdings of these strata, by holding id. Raises KeyError on a stratum not in it.
+
+        Those found with the index are read in the caller's transaction; `ProblemError`
+        `decision_failed` where one is not what was counted.
+        """
+        keys = {self.strata[stratum] for stratum in strata}
+        picked = [item for key in keys for item in self.read.get(key, ())]
+        if self.found is not None and self.asked is not None:
+            rows = self.found.rows(conn, keys)
+            picked += [_picked(row, self.asked, whole=False) for row in rows]
         return tuple(sorted(picked, key=lambda item: item.holding_id))
 
 
-NOBODY = Cohort(strata={})
+NOBODY = Cohort(strata={}, read={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +116,35 @@ class Reduced:
     donor_groups: tuple[DonorGroup, ...]
     rests_on: frozenset[tuple[str, str]] = frozenset()  # forms and collections, as (kind, id)
 
+    def amount(self, conn: Connection, measure: str, kind: str) -> int | None:
+        """How much of a measure all of it comes to on a paper of a kind; None where that is not known."""
+        if measure in {"volume_ul", "bytes"}:
+            return ledger.amount(measure, kind, self.cohort.select(conn, self.cohort.strata))
+        counted = {
+            one.id
+            for one in self.strata
+            if kind not in ledger.AT_THE_BORDER or one.facts.get("item.class") != "information"
+        }
+        if measure == "units":
+            return sum(one.units for one in self.strata if one.id in counted)
+        return sum(g.people for g in self.donor_groups if not counted.isdisjoint(g.strata))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The cohort an ask names, its names resolved: a condition on holdings."""
+    """The cohort an ask names, its names resolved: a condition on holdings, also as one on their rows."""
 
     items: ItemsAsked
+    condition: Condition
+    named: frozenset[str]  # ids of holdings that some part of it lists
     where: tuple[sa.ColumnElement[bool], ...]
-    collections: Mapping[str, Row[Any]]  # every collection it reaches into, by id
+    collections: Mapping[str, Row[Any]]  # every collection it may reach into, by id
     own: Own
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it names what it wants one by one: then the rows are read, and not the index."""
+        return bool(self.items.cohort.samples)
 
 
 def resolve(
@@ -111,71 +157,26 @@ def resolve(
 ) -> Asked:
     """The condition an ask puts on holdings; `own`: what is promised to whoever asks.
 
-    Raises `ProblemError` `unknown_sample` or `unknown_term`, pointing at each name nobody knows.
+    Raises `ProblemError` `unknown_sample` or `unknown_term`, pointing at each name nobody knows, and
+    `invalid_request` for a cohort of too many parts.
     """
-    cohort, h = items.cohort, _HOLDING.c
-    where: list[sa.ColumnElement[bool]] = [
+    naming = Naming(conn, diseases, recall)
+    condition = naming.condition(items.cohort, "/items/cohort")
+    h = _HOLDING.c
+    where = [
         h.kind.in_(sorted(set(items.kinds))),
         h.available.is_(True),
         ledger.tubes_of(own),
+        *([] if condition == EVERYTHING else [meeting(condition)]),
     ]
-    named = tuple(cohort.collections)
-    collections = recall(("collections", named), lambda: _collections(conn, cohort))
-    if cohort.collections:
-        where.append(h.collection_id.in_(sorted(collections)))
-    if cohort.sex is not None:
-        where.append(h.donor_id.in_(sa.select(_DONOR.c.id).where(_DONOR.c.sex == cohort.sex)))
-    if cohort.disease is not None:
-        try:
-            terms = {cohort.disease, *diseases.descendants(cohort.disease)}
-        except UnknownDiseaseError as error:
-            wrong = FieldError(pointer="/items/cohort/disease", detail=str(error))
-            raise ProblemError("unknown_term", str(error), errors=(wrong,)) from error
-        where.append(h.disease.in_(sorted(terms)))
-    if cohort.samples:
-        where.append(_samples(conn, cohort))
-    return Asked(items=items, where=tuple(where), collections=collections, own=own)
-
-
-def _collections(conn: Connection, cohort: CohortAsked) -> dict[str, Row[Any]]:
-    """The collections named, by id or code, or all."""
-    named, c = sorted(set(cohort.collections)), _COLLECTION.c
-    wanted = sa.or_(c.id.in_(named), c.code.in_(named)) if named else sa.true()
-    rows = conn.execute(sa.select(_COLLECTION).where(wanted)).all()
-    known = {row.id for row in rows} | {row.code for row in rows}
-    wrong = tuple(
-        FieldError(
-            pointer=f"/items/cohort/collections/{index}", detail=f"there is no collection `{name}`"
-        )
-        for index, name in enumerate(cohort.collections)
-        if name not in known
+    return Asked(
+        items=items,
+        condition=condition,
+        named=frozenset(naming.holdings),
+        where=tuple(where),
+        collections=naming.collections(items.cohort, "/items/cohort"),
+        own=own,
     )
-    if wrong:
-        raise ProblemError("unknown_term", wrong[0].detail, errors=wrong[:_NAMED])
-    return {row.id: row for row in rows}
-
-
-def _samples(conn: Connection, cohort: CohortAsked) -> sa.ColumnElement[bool]:
-    names = sorted(set(cohort.samples))
-    donors = {code: id_ for id_, code in conn.execute(_DONORS_BY_CODE, {"codes": names})}
-    holdings = {code: id_ for id_, code in conn.execute(_HOLDINGS_BY_CODE, {"codes": names})}
-    unknown = [
-        FieldError(pointer=f"/items/cohort/samples/{index}", detail=f"there is no sample `{name}`")
-        for index, name in enumerate(cohort.samples)
-        if name not in donors and name not in holdings
-    ]
-    if unknown:
-        detail = unknown[0].detail
-        if len(unknown) > 1:
-            detail += f", and {len(unknown) - 1} more"
-        raise ProblemError("unknown_sample", detail, errors=tuple(unknown[:_NAMED]))
-    # Only what was named: an empty list beside an OR keeps the index from being used.
-    named = [
-        column.in_(sorted(ids.values()))
-        for column, ids in ((_HOLDING.c.donor_id, donors), (_HOLDING.c.id, holdings))
-        if ids
-    ]
-    return sa.or_(*named)
 
 
 def dataset_digests(conn: Connection, asked: Asked) -> frozenset[str] | None:
@@ -210,61 +211,148 @@ def dataset_digests(conn: Connection, asked: Asked) -> frozenset[str] | None:
     )
 
 
-def read(conn: Connection, asked: Asked) -> Sequence[Row[Any]]:
-    """The holdings asked for, by id: what rules tell them by and what is free of them."""
-    wanted = sa.select(*(_HOLDING.c[name] for name in (*HELD, *_SHELF))).where(*asked.where)
+def read(
+    conn: Connection, asked: Asked, donors: frozenset[str] | None = None
+) -> Sequence[Row[Any]]:
+    """The holdings asked for (of these donors), by id: what rules tell them by and what is free of them."""
+    wanted = sa.select(*(_HOLDING.c[name] for name in _READ)).where(*asked.where)
+    if donors is not None:
+        wanted = wanted.where(_HOLDING.c.donor_id.in_(sorted(donors)))
     return conn.execute(wanted.order_by(_HOLDING.c.id)).all()
 
 
-def named_by(asked: Asked, holdings: Sequence[Row[Any]], column: str) -> Named:
+def named_by(
+    asked: Asked,
+    holdings: Sequence[Row[Any]],
+    column: str,
+    donors: frozenset[str] | None = None,
+) -> Named:
     """What the holdings asked for name in a column: the values while they are few, else a statement."""
     if len(holdings) <= _FEW:
         return sorted({getattr(row, column) for row in holdings} - {None})
-    return sa.select(_HOLDING.c[column]).where(*asked.where)
+    named = sa.select(_HOLDING.c[column]).where(*asked.where)
+    return named if donors is None else named.where(_HOLDING.c.donor_id.in_(sorted(donors)))
 
 
-def reduce(  # noqa: PLR0913 - everything a holding is compared with, each once
+def reduce(
     conn: Connection,
     asked: Asked,
     holdings: Sequence[Row[Any]],
-    *,
-    fit: Fit,
-    found: Found,
-    papers: tuple[Paper, ...],
+    teller: Teller,
     counted: Counted,
-    purpose: str,
+    *,
     only: frozenset[str] | None,
-    recall: Recall = NOTHING_KEPT,
 ) -> Reduced:
-    """Reduce the asked-for holdings to strata as of `fit.as_of`.
+    """Reduce the asked-for holdings to strata, by the rows that were read.
 
-    1 read their consents, donors, withdrawals and forms; 2 number what rules can tell apart;
-    3 sort every holding into its stratum; 4 count. `holdings` are those `read`; `counted`: what was given
-    before.
+    `only` these of them; `counted`: what was given before.
     """
+    tally = Tally(teller=teller, already=counted.already)
+    read_ = _by_rows(conn, asked, holdings, tally, only=only)
+    return _reduced(asked, tally, read_, None)
+
+
+def reduce_by_index(
+    conn: Connection,
+    index: Index,
+    asked: Asked,
+    teller: Teller,
+    counted: Counted,
+    *,
+    version: int,
+) -> Reduced | None:
+    """The same with the cohort index; None where it cannot speak.
+
+    Of whoever's rows have changed in this very transaction, and of what is promised to whoever asks, it
+    knows nothing: those are read.
+    """
+    with index.under(conn, version, teller.fit.as_of) as speaks:
+        if speaks is None:
+            return None
+        there, behind = speaks
+        apart = behind | _promised(conn, asked.own)
+        if len(apart) > _MANY:
+            return None
+        tally = Tally(teller=teller, already=counted.already)
+        read_: dict[Key, tuple[Picked, ...]] = {}
+        if apart:
+            rows = read(conn, asked, apart)
+            read_ = _by_rows(conn, asked, rows, tally, donors=apart)
+        try:
+            found = by_index(
+                conn,
+                there,
+                asked.condition,
+                frozenset(asked.items.kinds),
+                tally,
+                counted,
+                units_each=asked.items.units_each,
+                named=asked.named,
+                without=apart,
+            )
+        except Outrun:
+            return None
+        return _reduced(asked, tally, read_, found)
+
+
+def _promised(conn: Connection, own: Own) -> frozenset[str]:
+    """The donors of what these grants hold."""
+    if not own.grants:
+        return frozenset()
+    i = metadata.tables["grant_item"].c
+    held = sa.select(i.donor_id).where(i.grant_id.in_(sorted(own.grants))).distinct()
+    return frozenset(conn.execute(held).scalars())
+
+
+def _by_rows(
+    conn: Connection,
+    asked: Asked,
+    holdings: Sequence[Row[Any]],
+    tally: Tally,
+    *,
+    only: frozenset[str] | None = None,
+    donors: frozenset[str] | None = None,
+) -> dict[Key, tuple[Picked, ...]]:
     reader = Reader(
         conn,
-        donors=named_by(asked, holdings, "donor_id"),
-        consent_ids=named_by(asked, holdings, "consent_id"),
-        kinds=frozenset(asked.items.kinds),
-        collections=asked.collections,
-        fit=fit,
-        found=found,
-        papers=papers,
-        counted=counted,
-        purpose=purpose,
-        recall=recall,
+        tally.teller,
+        donors=named_by(asked, holdings, "donor_id", donors),
+        consent_ids=named_by(asked, holdings, "consent_id", donors),
     )
-    strata: dict[Key, list[Picked]] = defaultdict(list)
-    expiries: dict[Key, date] = {}
+    picked: dict[Key, list[Picked]] = defaultdict(list)
+    strata: dict[str, set[Key]] = defaultdict(set)
     for row in holdings:
         if only is not None and row.id not in only:
             continue
-        key, expiry = reader.key(row[: len(HELD)])
-        strata[key].append(_picked(row, asked, whole=only is not None))
-        if expiry is not None and expiry < expiries.get(key, date.max):
-            expiries[key] = expiry
-    return _counted(strata, expiries, reader, counted.already)
+        key, ends = reader.key(row)
+        one = _picked(row, asked, whole=only is not None)
+        picked[key].append(one)
+        strata[row.donor_id].add(key)
+        tally.items[key] += 1
+        tally.units[key] += one.units
+        if ends is not None:
+            tally.ends_on(key, ends)
+    for donor_id, keys in strata.items():
+        tally.people[frozenset(keys), donor_id in tally.already] += 1
+    return {key: tuple(each) for key, each in picked.items()}
+
+
+def _reduced(
+    asked: Asked, tally: Tally, read_: dict[Key, tuple[Picked, ...]], found: ByIndex | None
+) -> Reduced:
+    numbers = tally.numbered()
+    return Reduced(
+        cohort=Cohort(
+            strata={number: key for key, number in numbers.items()},
+            read=read_,
+            asked=asked,
+            found=found,
+        ),
+        strata=tally.strata(numbers),
+        profiles=tally.profiles(),
+        donor_groups=tally.groups(numbers),
+        rests_on=frozenset(tally.teller.rests_on),
+    )
 
 
 def _picked(row: Row[Any], asked: Asked, *, whole: bool) -> Picked:
@@ -281,51 +369,4 @@ def _picked(row: Row[Any], asked: Asked, *, whole: bool) -> Picked:
         material=material,
         volume_ul=row.volume_ul * units if material and row.volume_ul is not None else None,
         bytes=None if material else row.bytes,
-    )
-
-
-def _counted(
-    strata: Mapping[Key, list[Picked]],
-    expiries: Mapping[Key, date],
-    reader: Reader,
-    already: frozenset[str],
-) -> Reduced:
-    told: list[tuple[dict[str, Value], Key]] = []
-    for key in strata:
-        facts = reader.facts(key)
-        if key in expiries:
-            facts["consent.earliest_expiry"] = expiries[key]
-        told.append((facts, key))
-    # Numbered by what they say, so that the same register gives the same document.
-    told.sort(key=lambda each: (each[1].profile, str(each[0])))
-    cohort: dict[StratumId, tuple[Picked, ...]] = {}
-    counted: list[Stratum] = []
-    places: dict[str, list[StratumId]] = defaultdict(list)
-    for number, (facts, key) in enumerate(told, start=1):
-        stratum, picked = StratumId(f"s{number}"), tuple(strata[key])
-        cohort[stratum] = picked
-        people = {item.donor_id for item in picked}
-        for donor in people:
-            places[donor].append(stratum)
-        counted.append(
-            Stratum(
-                id=stratum,
-                profile=key.profile,
-                facts=facts,
-                items=len(picked),
-                units=sum(item.units for item in picked),
-                people=len(people),
-            )
-        )
-    groups = Counter((tuple(where), donor in already) for donor, where in places.items())
-    used = {key.profile for key in strata}
-    return Reduced(
-        cohort=Cohort(strata=cohort),
-        strata=tuple(counted),
-        profiles={id_: each for id_, each in sorted(reader.profiles.items()) if id_ in used},
-        donor_groups=tuple(
-            DonorGroup(strata=where, people=people, already=before)
-            for (where, before), people in sorted(groups.items())
-        ),
-        rests_on=frozenset(reader.rests_on),
     )

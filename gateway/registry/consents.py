@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import SHANGHAI, bump
+from gateway.bank import bump
 from gateway.errors import FieldError, ProblemError
 from gateway.tables import metadata, new_id
 from policies import duo
@@ -196,26 +196,18 @@ def record_withdrawal(
             recorded_at=now,
         )
     )
-    bump(conn)
+    bump(conn, [donor_id])
     return withdrawal_id
 
 
 def touches(
-    *,
-    scope: str,
-    withdrawn_project: str | None,
-    effective_at: datetime,
-    project_id: str,
-    item_class: str | None,
-    as_of: date,
+    *, scope: str, withdrawn_project: str | None, project_id: str, item_class: str | None
 ) -> bool:
-    """Whether one withdrawal keeps one holding out of one project on a day.
+    """Whether one withdrawal in force keeps one holding out of one project.
 
-    It counts from the Shanghai day it took effect. One for data or material also covers a holding
-    of unknown class; one from contact leaves samples and data where they are.
+    One for data or material also covers a holding of unknown class; one from contact leaves samples and
+    data where they are.
     """
-    if effective_at.astimezone(SHANGHAI).date() > as_of:
-        return False
     match scope:
         case "everything":
             return True

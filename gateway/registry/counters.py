@@ -11,18 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import Enum, auto
 from itertools import chain
 from typing import Protocol, assert_never
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import NOTHING_KEPT, SHANGHAI, Recall, bump
+from gateway.bank import NOTHING_KEPT, Recall, bump
 from gateway.registry import openings
 from gateway.registry.openings import DONORS, Opened
 from gateway.registry.ownership import Ownership
 from gateway.settings import Counting
-from gateway.tables import metadata
+from gateway.tables import SHANGHAI, metadata
 from policies.request import Value
 
 _RELEASED = metadata.tables["released_donor"]
@@ -33,6 +34,12 @@ GENOMIC = frozenset({"genome", "exome"})
 MATERIAL = "material"
 #: Data of these classes are no personal information that went abroad.
 _NOT_PERSONAL = ("aggregate",)
+
+
+class Asked(Enum):
+    """Who is asked for, where it is not said one by one."""
+
+    EVERYBODY = auto()
 
 
 class Given(Protocol):
@@ -125,13 +132,14 @@ def count(
     recipient: Recipient,
     project_id: str,
     ownership: Ownership,
-    asked: Sequence[str] | sa.Select[tuple[str]] | None,
+    asked: Sequence[str] | sa.Select[tuple[str]] | Asked | None,
     as_of: date,
     recall: Recall = NOTHING_KEPT,
 ) -> Counted:
     """What counts with a release of that day. `ownership` knows all parties of the past.
 
-    `asked` are the ids of the donors asked for, or a statement that gives them; None: nothing is.
+    `asked` are the ids of the donors asked for, or a statement that gives them; None: nothing is. Of
+    `EVERYBODY` those are told who were given something, asked for or not.
 
     Implementing Rules art. 37(3), "人数大于500例": per transfer, project or recipient the words do not say
     (law.md, ambiguities, 2). Exome and genome are counted together, each person once.
@@ -159,8 +167,10 @@ def count(
     def asked_again(*where: sa.ColumnElement[bool]) -> frozenset[str]:
         if asked is None:
             return frozenset()
-        rows = conn.execute(sa.select(r.donor_id).where(*where, r.donor_id.in_(asked)).distinct())
-        return frozenset(rows.scalars())
+        given = sa.select(r.donor_id).where(*where).distinct()
+        if not isinstance(asked, Asked):
+            given = given.where(r.donor_id.in_(asked))
+        return frozenset(conn.execute(given).scalars())
 
     linked = asked_again(in_project, in_group, *genomes)
     same = before.way is Counting.RECIPIENT_PROJECT

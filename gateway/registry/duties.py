@@ -15,11 +15,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import SHANGHAI, bump
+from gateway.bank import bump
 from gateway.errors import FieldError, ProblemError
 from gateway.registry import calendar
 from gateway.registry.calendar import Imported
-from gateway.tables import metadata
+from gateway.tables import SHANGHAI, metadata
 from policies.decision import Obligation, Owner
 from policies.findings import months_after
 from policies.request import Value

@@ -6,7 +6,7 @@ legal notion is formed here, that is `policies.derived`'s.
 
     gathered = gather(conn, bank, ask, "pty_shanghai_hospital", as_of=bank.today(), now=bank.now())
     decision = pdp.decide(gathered.question, bank.law)
-    gathered.cohort.select(decision.selection.strata)
+    gathered.cohort.select(conn, decision.selection.strata)
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from gateway.registry.determinations import Found
 from gateway.registry.ledger import Draw
 from gateway.registry.ownership import Ownership, ownership_of
 from gateway.registry.papers import Fit, Paper
+from gateway.registry.strata import Teller
 from gateway.tables import metadata
 from policies.request import Facts, Question, Value
 
@@ -125,7 +126,8 @@ def gather(
     if asked and any(paper.states("dataset_sha256") is not None for paper in counting):
         fit = replace(fit, datasets=cohorts.dataset_digests(conn, asked))
     chosen = {kind: papers.choose(counting, kind, fit) for kind in papers.KINDS}
-    holdings = [] if asked is None else cohorts.read(conn, asked)
+    with_index = asked is not None and not asked.is_list and only is None and bank.index.is_open
+    holdings = [] if asked is None or with_index else cohorts.read(conn, asked)
     receiving = named.get("recipient", requester_party_id)
     recipient = Recipient(party_id=receiving, group_id=ownership.group(receiving))
     counted = counters.count(
@@ -134,23 +136,34 @@ def gather(
         recipient=recipient,
         project_id=project.id,
         ownership=ownership,
-        asked=None if asked is None else cohorts.named_by(asked, holdings, "donor_id"),
+        asked=None
+        if asked is None
+        else counters.Asked.EVERYBODY
+        if with_index
+        else cohorts.named_by(asked, holdings, "donor_id"),
         as_of=as_of,
         recall=recall,
     )
     reduced = _NOTHING
     if asked is not None:
-        reduced = cohorts.reduce(
+        teller = Teller(
             conn,
-            asked,
-            holdings,
+            kinds=frozenset(asked.items.kinds),
+            collections=asked.collections,
             fit=fit,
             found=found,
             papers=counting,
             counted=counted,
             purpose=ask.purpose.research.value,
-            only=only,
             recall=recall,
+        )
+        by_index = (
+            cohorts.reduce_by_index(conn, bank.index, asked, teller, counted, version=version)
+            if with_index
+            else None
+        )
+        reduced = by_index or cohorts.reduce(
+            conn, asked, holdings or cohorts.read(conn, asked), teller, counted, only=only
         )
     facts: dict[str, Value | None] = {
         **_said(ask, reduced),
@@ -165,7 +178,7 @@ def gather(
     for kind, paper in raised.items():
         facts |= papers.facts(paper, kind, fit)
     draws = tuple(_draws(chosen, ask, reduced, as_of))
-    facts["papers.quotas"] = _quotas(draws, reduced)
+    facts["papers.quotas"] = _quotas(conn, draws, reduced)
     facts |= _reporter(conn, chosen["prior_report"], found, as_of)
     licence = chosen["preservation"]
     facts |= recall(
@@ -477,16 +490,16 @@ def _draws(
                 )
 
 
-def _quotas(draws: Iterable[Draw], reduced: Reduced) -> str | None:
+def _quotas(conn: Connection, draws: Iterable[Draw], reduced: Reduced) -> str | None:
     """How the quotas that a grant would draw on stand to all that is asked for; None: none would be.
 
     `short` is left to the rules of cooperations and filings where they count people and units: those look at
     what is selected, and a cooperation may be exceeded by a tenth.
     """
-    asked = [item for items in reduced.cohort.strata.values() for item in items]
     said = set()
     for draw in draws:
-        needed, free = draw.needs(asked), sum(max(left, 0) for _, left in draw.quotas)
+        needed = reduced.amount(conn, draw.measure, draw.kind)
+        free = sum(max(left, 0) for _, left in draw.quotas)
         ruled = draw.kind in _RULED and draw.measure in {"people", "units"}
         said.add(
             "unopened"

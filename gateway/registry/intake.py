@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import SHANGHAI, bump
+from gateway.bank import bump
 from gateway.database import insert_many
 from gateway.registry.ask import KINDS as ITEM_KINDS
 from gateway.registry.consents import SCOPES
-from gateway.tables import metadata, new_id
+from gateway.tables import SHANGHAI, metadata, new_id
 from policies.disease import DiseaseTree
 
 _FILE = metadata.tables["intake_file"]
@@ -436,6 +436,7 @@ def load(
     changed: list[dict[str, Any]] = []
     seen: set[tuple[Any, ...]] = set()
     profiles: dict[str, dict[str, Any]] = {}
+    owner, donors = _OWNER.get(kind.table), set[str]()
     for row in rows:
         wrong: list[Bad] = []
         said = known.resolved(row, profiles, wrong)
@@ -456,12 +457,14 @@ def load(
         seen.add(key)
         if before is None:
             new.append(fresh.row(said))
+            donors |= {new[-1][owner]} if owner else set()
         elif all(before[name] == value for name, value in said.items()):
             batch.same += 1
         else:
             changed.append(
                 {"at": before["id"], **{n: said.get(n, before[n]) for n in known.written}}
             )
+            donors |= {before[owner], said.get(owner, before[owner])} if owner else set()
     known.intern(profiles)
     insert_many(conn, table, new)
     if changed:
@@ -472,8 +475,12 @@ def load(
     batch.changed_ids = [one["at"] for one in changed]
     batch.added, batch.changed = len(new), len(changed)
     if new or changed:
-        bump(conn)
+        bump(conn, donors)
     return batch
+
+
+#: The column of a table that names the donor its rows are of.
+_OWNER = {"donor": "id", "consent": "donor_id", "holding": "donor_id"}
 
 
 class _Fresh:

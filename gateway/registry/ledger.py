@@ -38,6 +38,9 @@ AT_THE_BORDER = frozenset({"exit", "customs"})
 #: Papers whose quotas stand behind those of the cooperation licence they change (Implementing Rules 46, 47).
 CHANGES = ("change_approval", "change_statement")
 LIVE = ("active", "suspended")
+_OWNERS = sa.select(_HOLDING.c.donor_id).where(
+    _HOLDING.c.id.in_(sa.bindparam("tubes", expanding=True))
+)
 _CHUNK = 5000  # ids in one IN (…): below the variables either database takes
 
 
@@ -201,7 +204,7 @@ def reserve(conn: Connection, grant_id: str, draws: Iterable[Draw], *, now: date
     for move in moves:
         _move(conn, move, grant_id, grant_id, now)
     if moves:  # a grant that draws on nothing is no fact of another decision
-        bump(conn)
+        bump(conn, _donors(conn, moves))
 
 
 def settle(conn: Connection, grant_id: str, *, cause_id: str, now: datetime) -> int:
@@ -214,7 +217,7 @@ def settle(conn: Connection, grant_id: str, *, cause_id: str, now: datetime) -> 
     for move in moves:
         _move(conn, move, grant_id, cause_id, now)
     if moves:
-        bump(conn)
+        bump(conn, _donors(conn, moves))
     return len(moves)
 
 
@@ -284,6 +287,16 @@ def _tube_moves(
         if holding_id is not None and has.reserved and holding_id not in due:
             target = "released" if holding_id in released else "free"
             yield _Move(None, holding_id, "reserved", target, has.reserved)
+
+
+def _donors(conn: Connection, moves: Iterable[_Move]) -> list[str]:
+    """Whose tubes were moved."""
+    tubes = [move.holding_id for move in moves if move.holding_id is not None]
+    return [
+        donor_id
+        for at in range(0, len(tubes), _CHUNK)
+        for donor_id in conn.execute(_OWNERS, {"tubes": tubes[at : at + _CHUNK]}).scalars()
+    ]
 
 
 def _move(

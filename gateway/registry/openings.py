@@ -28,11 +28,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import SHANGHAI, bump
+from gateway.bank import bump
 from gateway.errors import FieldError, ProblemError
 from gateway.registry import determinations, ledger
 from gateway.registry.ownership import ownership_of
-from gateway.tables import metadata, new_id
+from gateway.tables import SHANGHAI, metadata, new_id
 from policies import strict
 from policies.strict import Document, Mistake, Path, Shape
 

@@ -7,7 +7,7 @@ is left out of the facts, so unknown.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from gateway.bank import Recall
 from gateway.registry import consents
 from gateway.registry.counters import GENOMIC, Counted
 from gateway.registry.determinations import Found
+from gateway.registry.index.rows import REGULATIONS, Agreed, Item, Person, agreed, item, person
 from gateway.registry.papers import OWNER_CONSENT, Fit, Paper, choose
 from gateway.tables import metadata
 from policies.consent import Profile, ProfileId
@@ -29,25 +30,6 @@ _WITHDRAWAL = metadata.tables["withdrawal"]
 
 #: Ids: some, or a statement that gives them.
 Named = Sequence[str] | sa.Select[tuple[str]]
-
-#: Decree 717 came into force: what was collected or worded before is legacy.
-REGULATIONS = date(2019, 7, 1)
-#: What is read of a holding, in this order.
-HELD = (
-    "id",
-    "donor_id",
-    "consent_id",
-    "collection_id",
-    "kind",
-    "item_class",
-    "data_class",
-    "contains_cells",
-    "extracted_nucleic_acid",
-    "derived",
-    "collected_on",
-    "collected_abroad",
-    "units",
-)
 
 
 class Key(NamedTuple):
@@ -129,15 +111,13 @@ _CONSENT_FACTS = (
 )
 
 
-class Reader:
-    """Says, of one holding after another, what rules can tell it by; each distinct thing once."""
+class Teller:
+    """Says what rules can tell a holding by, from what is known of it; each distinct thing once."""
 
     def __init__(  # noqa: PLR0913 - everything a holding is compared with, each once
         self,
         conn: Connection,
         *,
-        donors: Named,
-        consent_ids: Named,
         kinds: frozenset[str],
         collections: Mapping[str, Row[Any]],
         fit: Fit,
@@ -149,33 +129,30 @@ class Reader:
     ) -> None:
         self._items, self._donor_facts = _Distinct(*_ITEM), _Distinct(*_DONOR_FACTS)
         self._consent_facts = _Distinct(*_CONSENT_FACTS)
-        self._fit, self._found, self._papers, self._purpose = fit, found, papers, purpose
+        self.fit, self._found, self._purpose, self._recall = fit, found, purpose, recall
+        self._papers: dict[str, list[Paper]] = defaultdict(list)
+        for paper in papers:
+            if paper.collection_id is not None:
+                self._papers[paper.collection_id].append(paper)
         self._genomic, self._linked = bool(GENOMIC & kinds), counted.linked
         # Whether a genome of anybody else went there before is unknown until the past was stated.
         self._unlinked = False if counted.is_open else None
         self._collections = collections
         whose = sa.select(metadata.tables["bank"].c.party_id)
         self._bank = recall("bank", lambda: conn.execute(whose).scalar_one())
-        self._regions = {id_: row.special_region for id_, row in collections.items()}
-        signed = conn.execute(sa.select(_CONSENT).where(_CONSENT.c.id.in_(consent_ids))).all()
-        profiles = frozenset(row.profile_id for row in signed)
-        meanings = recall(("meanings", profiles), lambda: consents.meanings(conn, profiles))
+        self._meanings: dict[str, consents.Meaning] = {}
         #: The shared facts that the holdings' strata rest on, as (kind, id).
-        self.rests_on = {("form", meaning.form_id) for meaning in meanings.values()}
-        # What was signed on a form that is void is no consent: as if there were none.
-        self._consents = {
-            row.id: self._agreed(row, meanings[row.profile_id])
-            for row in signed
-            if not meanings[row.profile_id].form_void
-        }
-        people = conn.execute(sa.select(_DONOR).where(_DONOR.c.id.in_(donors)))
-        self._donors = {row.id: self._person(row) for row in people}
-        self._withdrawals: dict[str, list[Row[Any]]] = defaultdict(list)
-        for row in conn.execute(sa.select(_WITHDRAWAL).where(_WITHDRAWAL.c.donor_id.in_(donors))):
-            self._withdrawals[row.donor_id].append(row)
+        self.rests_on: set[tuple[str, str]] = set()
         self.profiles: dict[ProfileId, Profile] = {consents.UNMAPPED.id: consents.UNMAPPED}
-        self.profiles |= {each.profile.id: each.profile for each in meanings.values()}
         self._memo: dict[tuple[Any, ...], int] = {}
+
+    def learn(self, conn: Connection, profiles: Iterable[str]) -> None:
+        """Read what these rows of `consent_profile` mean: all that will be told of, at once."""
+        wanted = frozenset(profiles)
+        found = self._recall(("meanings", wanted), lambda: consents.meanings(conn, wanted))
+        self._meanings |= found
+        self.rests_on |= {("form", meaning.form_id) for meaning in found.values()}
+        self.profiles |= {each.profile.id: each.profile for each in found.values()}
 
     def facts(self, key: Key) -> dict[str, Value]:
         """All facts that a stratum's holdings share."""
@@ -186,78 +163,138 @@ class Reader:
         )
         return {name: value for facts in shared for name, value in facts.items()}
 
-    def key(self, row: Sequence[Any]) -> tuple[Key, date | None]:
-        """The stratum of a holding (`HELD`), and when its consent ends (if it still runs)."""
-        _, donor_id, consent_id, collection_id, *rest, collected, abroad, _ = row
-        consent, (chinese, person) = self._consents.get(consent_id), self._donors[donor_id]
-        legacy = None if collected is None else collected < REGULATIONS
-        linked = True if self._genomic or donor_id in self._linked else self._unlinked
-        memo, of_item = self._memo, (collection_id, *rest, abroad, legacy, chinese, linked)
-        item = memo.get(of_item)
-        if item is None:
-            item = memo[of_item] = self._items.number(self._item(of_item))
-        of_donor = (donor_id, collection_id, rest[1])
-        who = memo.get(of_donor)
-        if who is None:
-            withdrawn = self._is_withdrawn(donor_id, rest[1])
-            region = self._regions[collection_id]
-            who = memo[of_donor] = self._donor_facts.number((withdrawn, *person, region))
-        if consent is None:
-            unsaid = (False, *(None for _ in _CONSENT_FACTS[1:]))
-            return Key(consents.UNMAPPED.id, item, who, self._consent_facts.number(unsaid)), None
-        profile, signed_on, said, ends = consent
-        before = None if collected is None else signed_on <= collected
-        return Key(profile, item, who, self._consent_facts.number((True, before, *said))), ends
+    def is_linked(self, donor_id: str) -> bool | None:
+        """Whether genomic data of the donor are asked for, or went to the same project before."""
+        return True if self._genomic or donor_id in self._linked else self._unlinked
 
-    def _item(self, of_item: tuple[Any, ...]) -> tuple[Value | None, ...]:
-        collection_id, kind, class_, data_class, cells, nucleic_acid, derived, *rest = of_item
-        abroad, legacy, chinese, linked = rest
+    @property
+    def linked_otherwise(self) -> bool | None:
+        """The same of every donor to whom nothing was given before."""
+        return True if self._genomic else self._unlinked
+
+    def key(
+        self,
+        collection_id: str,
+        one: Item,
+        who: Person,
+        said: Agreed | None,
+        linked: bool | None,  # noqa: FBT001 - a fact like the others
+    ) -> Key:
+        """The stratum of a holding."""
+        memo, of_item = self._memo, (collection_id, one[:8], who.chinese, linked)
+        item_number = memo.get(of_item)
+        if item_number is None:
+            told = self._item(collection_id, one, who.chinese, linked)
+            item_number = memo[of_item] = self._items.number(told)
+        of_donor = (who, collection_id, one.item_class)
+        donor_number = memo.get(of_donor)
+        if donor_number is None:
+            region = self._collections[collection_id].special_region
+            told = (self._is_withdrawn(who, one.item_class), *who[1:-1], region)
+            donor_number = memo[of_donor] = self._donor_facts.number(told)
+        meaning = None if said is None else self._meanings[said.profile_id]
+        # What was signed on a form that is void is no consent: as if there were none.
+        if said is None or meaning is None or meaning.form_void:
+            unsaid = (False, *(None for _ in _CONSENT_FACTS[1:]))
+            profile, consent = consents.UNMAPPED.id, self._consent_facts.number(unsaid)
+            return Key(profile, item_number, donor_number, consent)
+        of_consent = (said, one.before)
+        consent_number = memo.get(of_consent)
+        if consent_number is None:
+            told = (True, one.before, *said[1:], *self._of_form(meaning))
+            consent_number = memo[of_consent] = self._consent_facts.number(told)
+        return Key(meaning.profile.id, item_number, donor_number, consent_number)
+
+    def said(self, said: Agreed | None) -> tuple[Any, ...]:
+        """What tells a consent from others, as `like` does."""
+        meaning = None if said is None else self._meanings[said.profile_id]
+        if said is None or meaning is None or meaning.form_void:
+            return ()
+        return (meaning.profile.id, *self._of_form(meaning), *said[1:])
+
+    def _of_form(self, meaning: consents.Meaning) -> tuple[bool | None, ...]:
+        return (
+            meaning.profile.mapped,
+            meaning.form_from < REGULATIONS,
+            self._found.get(("form", meaning.form_id, "form_adequate")),
+        )
+
+    def is_void(self, said: Agreed) -> bool:
+        """Whether a consent was signed on a form that is void."""
+        return self._meanings[said.profile_id].form_void
+
+    def like(self, collection_id: str, kinds: Iterable[str]) -> tuple[Any, ...]:
+        """What tells a collection from others: those that are alike in it make the same strata."""
+        collection = self._collections[collection_id]
+        return (
+            collection.special_region,
+            *self._of_collection(collection),
+            *(self._owner(collection, kind) for kind in sorted(kinds)),
+        )
+
+    def _item(
+        self,
+        collection_id: str,
+        one: Item,
+        chinese: bool | None,  # noqa: FBT001 - a fact like the others
+        linked: bool | None,  # noqa: FBT001 - as above
+    ) -> tuple[Value | None, ...]:
         collection = self._collections[collection_id]
         self.rests_on.add(("collection", collection_id))
-        lawful = self._found.get(("collection", collection_id, "source_lawful"))
-        if collection.voided_at is not None:  # whatever its source was, it is this one no longer
-            lawful = False
+        untraceable, outside_norms, secret, abroad, documented, lawful, determined = (
+            self._of_collection(collection)
+        )
         return (
-            kind,
-            class_,
-            data_class,
-            cells,
-            nucleic_acid,
-            derived,
-            *(
-                self._found.get(("collection", collection_id, finding))
-                for finding in ("lines_untraceable", "storage_outside_norms", "state_secret")
-            ),
+            *one[:6],
+            untraceable,
+            outside_norms,
+            secret,
             # Genomic data are asked for beside it, or went to this project before: under the
             # project's pseudonyms the two are one file.
             linked,
+            one.collected_abroad,
             abroad,
-            self._found.get(("collection", collection_id, "origin_abroad"), False),
             chinese,
-            legacy,
+            one.legacy,
+            documented,
+            lawful,
+            determined,
+            True,  # the schema lets no holding be without a donor,
+            True,  # nor without a code and a collection
+            *self._owner(collection, one.kind),
+        )
+
+    def _of_collection(self, collection: Row[Any]) -> tuple[bool | None, ...]:
+        """What was found of a collection, and where it came from."""
+        lawful = self._found.get(("collection", collection.id, "source_lawful"))
+        if collection.voided_at is not None:  # whatever its source was, it is this one no longer
+            lawful = False
+        return (
+            *(
+                self._found.get(("collection", collection.id, finding))
+                for finding in ("lines_untraceable", "storage_outside_norms", "state_secret")
+            ),
+            self._found.get(("collection", collection.id, "origin_abroad"), False),
             collection.source_documented,
             collection.source_lawful if lawful is None else lawful,
             lawful is True,
-            True,  # the schema lets no holding be without a donor,
-            True,  # nor without a code and a collection
-            *self._owner(collection, kind),
         )
 
-    def _owner(self, collection: Row[Any], kind: str) -> tuple[Value | None, ...]:
+    def _owner(self, collection: Row[Any], kind: str) -> tuple[bool | None, ...]:
         """What the source institution reserved: its consent, and the deposit agreement's reach."""
-        mine = [paper for paper in self._papers if paper.collection_id == collection.id]
-        deposit = choose(mine, "deposit", self._fit)
+        mine = self._papers.get(collection.id, [])
+        deposit = choose(mine, "deposit", self.fit)
         consented = [
             self._reaches(paper, kind) is not False
             for paper in mine
-            if paper.kind == OWNER_CONSENT and paper.is_in_force(self._fit.as_of)
+            if paper.kind == OWNER_CONSENT and paper.is_in_force(self.fit.as_of)
         ]
         # Somebody else's collection without an agreement on record is only theirs to release.
         unagreed = deposit is None and collection.source_party_id != self._bank
         return (
             collection.owner_consent_needed or unagreed,
             any(consented),
-            None if deposit is None else deposit.is_in_force(self._fit.as_of),
+            None if deposit is None else deposit.is_in_force(self.fit.as_of),
             None if deposit is None else self._reaches(deposit, kind),
         )
 
@@ -274,51 +311,49 @@ class Reader:
             return False
         return None if None in stated else True
 
-    def _is_withdrawn(self, donor_id: str, item_class: str | None) -> bool:
+    def _is_withdrawn(self, who: Person, item_class: str | None) -> bool:
         return any(
             consents.touches(
-                scope=each.scope,
-                withdrawn_project=each.project_id,
-                effective_at=each.effective_at,
-                project_id=self._fit.project_id,
+                scope=scope,
+                withdrawn_project=project,
+                project_id=self.fit.project_id,
                 item_class=item_class,
-                as_of=self._fit.as_of,
             )
-            for each in self._withdrawals.get(donor_id, ())
+            for scope, project in who.withdrawn
         )
 
-    def _person(self, donor: Row[Any]) -> tuple[bool | None, tuple[Value | None, ...]]:
-        """Whether a donor is Chinese; and the facts of the donor alone, on the day asked about."""
-        as_of = self._fit.as_of
-        age = None if donor.born is None else _age(donor.born, as_of)
-        return donor.chinese, (
-            None if age is None else age < 14,
-            None if age is None else 14 <= age < 18,
-            None if age is None else age >= 18,
-            donor.has_capacity,
-            donor.deceased_on is not None and donor.deceased_on <= as_of,
-            donor.pedigree,
+
+class Reader:
+    """The strata of holdings, one after another, from the rows of their donors and consents."""
+
+    def __init__(
+        self, conn: Connection, teller: Teller, *, donors: Named, consent_ids: Named
+    ) -> None:
+        as_of = teller.fit.as_of
+        signed = conn.execute(sa.select(_CONSENT).where(_CONSENT.c.id.in_(consent_ids))).all()
+        teller.learn(conn, [row.profile_id for row in signed])
+        self._teller = teller
+        self._consents = {row.id: (row.signed_on, *agreed(row, as_of)) for row in signed}
+        withdrawals: dict[str, list[Row[Any]]] = defaultdict(list)
+        for row in conn.execute(sa.select(_WITHDRAWAL).where(_WITHDRAWAL.c.donor_id.in_(donors))):
+            withdrawals[row.donor_id].append(row)
+        self._people = {
+            row.id: person(row, withdrawals.get(row.id, ()), as_of)
+            for row in conn.execute(sa.select(_DONOR).where(_DONOR.c.id.in_(donors)))
+        }
+
+    def key(self, holding: Row[Any]) -> tuple[Key, date | None]:
+        """The stratum of a holding, and when its consent ends (if it still runs)."""
+        teller = self._teller
+        signed_on, said, ends = self._consents.get(holding.consent_id, (None, None, None))
+        if said is not None and teller.is_void(said):
+            ends = None
+        donor_id = holding.donor_id
+        key = teller.key(
+            holding.collection_id,
+            item(holding, signed_on),
+            self._people[donor_id],
+            said,
+            teller.is_linked(donor_id),
         )
-
-    def _agreed(
-        self, consent: Row[Any], meaning: consents.Meaning
-    ) -> tuple[ProfileId, date, tuple[Value | None, ...], date | None]:
-        """A consent's profile, when it was signed, its facts that day, and its end if still to come."""
-        as_of, ends = self._fit.as_of, consent.expires_on
-        expired = ends is not None and ends < as_of
-        said = (
-            consent.written,
-            expired,
-            consent.by_guardian,
-            consent.guardian_consent,
-            consent.reconsented_on is not None and consent.reconsented_on <= as_of,
-            meaning.profile.mapped,
-            meaning.form_from < REGULATIONS,
-            self._found.get(("form", meaning.form_id, "form_adequate")),
-        )
-        return meaning.profile.id, consent.signed_on, said, None if expired else ends
-
-
-def _age(born: date, day: date) -> int:
-    """Full years on a day; somebody born on 29 February turns older on 1 March."""
-    return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+        return key, ends

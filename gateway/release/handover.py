@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway import tables
-from gateway.bank import SHANGHAI
 from gateway.errors import FieldError, ProblemError
 from gateway.release import grants
 from gateway.release.grants.outgoing import Pseudonym, item_code
+from gateway.tables import SHANGHAI
 
 RELEASE = tables.table_of(tables.Release)
 RELEASED = tables.table_of(tables.ReleaseItem)

@@ -124,6 +124,8 @@ def _set(conn: Connection) -> None:
         put(conn, tables.Party, id=party, name_zh="虚构", name_en="Invented", country="CN",
             registration="", individual=False, hkmo_entity=False, ban_checked=False,
             credit_flag=False, invented=True, created_at=NOW)  # fmt: skip
+    put(conn, tables.BankRow, id=1, party_id="pty_bank", origin="stage.invalid/hgr",
+        facts_version=1, created_at=NOW)  # fmt: skip
     for project in ("prj_1", "prj_2"):
         put(conn, tables.Project, id=project, party_id="pty_asker", title="x", created_at=NOW)
     for login in ("ada", "bo", "cai", "asker"):

@@ -17,12 +17,12 @@ from typer.testing import CliRunner, Result
 
 from audit import log
 from gateway import cli, pep
-from gateway.bank import SHANGHAI, open_bank
+from gateway.bank import open_bank
 from gateway.demo_world import World
 from gateway.identity import people
 from gateway.identity.scopes import Role
 from gateway.registry import generations
-from gateway.tables import metadata
+from gateway.tables import SHANGHAI, metadata
 from openapi.check import COMMITTED
 from tests.gateway.conftest import ORIGIN, SettableClock, settings_in
 from tests.gateway.registry.asks import FOREIGN, ask

@@ -166,7 +166,7 @@ def people_who_may(bank: Bank, many: int) -> list[str]:
     with bank.database.read() as conn:
         prepared = prepare(conn, bank, whole, "pty_foreign_university")
         assert prepared.decision.outcome == "permit"
-        picked = prepared.gathered.cohort.select(prepared.decision.selection.strata)
+        picked = prepared.gathered.cohort.select(conn, prepared.decision.selection.strata)
         rows = execute(conn, "SELECT id, code FROM holding WHERE kind = 'genome'")
         codes = {row.id: row.code for row in rows}
     assert len(picked) >= many

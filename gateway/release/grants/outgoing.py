@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 
 from audit.leaf import canonical
 from gateway import tables
-from gateway.bank import SHANGHAI
 from gateway.release.grants.standing import HOLDING, RELEASE, RELEASED, Grant, Picked
+from gateway.tables import SHANGHAI
 
 DECISION = tables.table_of(tables.DecisionRow)
 VERSION = tables.table_of(tables.RequestVersion)

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from gateway import tables
-from gateway.bank import SHANGHAI
 from gateway.errors import ProblemError
+from gateway.tables import SHANGHAI
 
 GRANT = tables.table_of(tables.Grant)
 ITEM = tables.table_of(tables.GrantItem)

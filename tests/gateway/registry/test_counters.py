@@ -105,11 +105,11 @@ def test_five_hundred_are_not_more_than_five_hundred(bank: Bank, asked: int, cau
     def unit(conn: Connection) -> set[str]:
         give(conn, people(0, 499))
         whole = gather(conn, bank)
-        willing = whole.cohort.select(pdp.decide(whole.question, bank.law).selection.strata)
+        willing = whole.cohort.select(conn, pdp.decide(whole.question, bank.law).selection.strata)
         codes = [one.donor_id.removeprefix("dnr_").upper() for one in willing[:asked]]
         gathered = gather(conn, bank, items={"kinds": ["genome"], "cohort": {"samples": codes}})
         made = pdp.decide(gathered.question, bank.law)
-        assert len(gathered.cohort.select(made.selection.strata)) == asked
+        assert len(gathered.cohort.select(conn, made.selection.strata)) == asked
         return {one.rule for one in made.findings if one.result is Result.HOLDS} & RULES
 
     assert bool(bank.database.write(unit)) is caught
@@ -250,7 +250,7 @@ def test_the_way_of_counting_is_chosen_and_said(bank: Bank, way: Counting, expec
     def unit(conn: Connection) -> Gathered:
         add_party(conn, SISTER)
         first = gather(conn, bank).cohort
-        asked = Item(first.select(first.strata)[0].donor_id)
+        asked = Item(first.select(conn, first.strata)[0].donor_id)
         give(conn, [asked])
         give(conn, people(1, 11), project="prj_foreign_bank")
         give(conn, people(11, 111), to=SISTER)

@@ -315,7 +315,7 @@ def test_dated_duties_of_a_grant_are_written_down(bank: Bank) -> None:
 
 
 def test_the_instant_is_the_day_in_shanghai() -> None:
-    from gateway.bank import SHANGHAI
+    from gateway.tables import SHANGHAI
 
     late = datetime(2026, 12, 31, 16, 0, tzinfo=UTC)
     assert late.astimezone(SHANGHAI).date() == date(2027, 1, 1)

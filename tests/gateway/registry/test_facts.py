@@ -167,7 +167,7 @@ def test_the_hospitals_plain_request_is_permitted_but_for_some_donors(bank: Bank
     asked, permitted = decision.selection.asked, decision.selection.permitted
     assert 0 < permitted.people < asked.people
     assert "officer-confirmation" in {each.id for each in decision.obligations}
-    picked = gathered.cohort.select(decision.selection.strata)
+    picked = gathered.cohort.select(conn, decision.selection.strata)
     assert len({item.holding_id for item in picked}) == len(picked) == permitted.items
     assert len({item.donor_id for item in picked}) == permitted.people
     assert sum(item.units for item in picked) == permitted.units
@@ -385,9 +385,9 @@ def test_asks_by_donor_sample_sex_and_disease(bank: Bank) -> None:
 def test_only_narrows_to_the_holdings_of_a_grant(bank: Bank) -> None:
     with bank.database.read() as conn:
         whole = gather(conn, bank)
-        some = frozenset(item.holding_id for item in whole.cohort.select(whole.cohort.strata)[:7])
+        some = frozenset(item.holding_id for item in whole.cohort.select(conn, whole.cohort.strata)[:7])
         narrowed = gather(conn, bank, only=some)
-    picked = narrowed.cohort.select(narrowed.cohort.strata)
+    picked = narrowed.cohort.select(conn, narrowed.cohort.strata)
     assert {item.holding_id for item in picked} == some
 
 
@@ -570,7 +570,7 @@ def test_an_applicants_claim_needs_officers(bank: Bank, claim, said, found, expe
 def test_what_went_out_before_is_counted_once_per_person(bank: Bank) -> None:
     def unit(conn: Connection) -> Gathered:
         before = gather(conn, bank, of=FOREIGN, party=UNIVERSITY)
-        donors = sorted({item.donor_id for item in before.cohort.select(before.cohort.strata)})[:3]
+        donors = sorted({item.donor_id for item in before.cohort.select(conn, before.cohort.strata)})[:3]
         rows = [
             {"source_id": "rel_1", "party_id": UNIVERSITY, "group_id": before.recipient.group_id, "project_id": "prj_sino_foreign", "data_class": kind,
              "donor_id": donor, "overseas": True, "year": year}
@@ -599,7 +599,7 @@ def test_clinical_data_are_linked_to_genomes_that_went_to_the_project_before(ban
 
     def unit(conn: Connection) -> tuple[dict[object, int], dict[object, int]]:
         before = gather(conn, bank, clinical, of=FOREIGN, party=UNIVERSITY)
-        donor = before.cohort.select(before.cohort.strata)[0].donor_id
+        donor = before.cohort.select(conn, before.cohort.strata)[0].donor_id
         alone = linked(conn)
         conn.execute(
             sa.insert(metadata.tables["released_donor"]),

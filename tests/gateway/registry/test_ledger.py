@@ -136,19 +136,6 @@ def test_reserved_then_consumed_then_given_back(stage: Stage) -> None:
     agreed(stage)
 
 
-def _bank(conn: Connection) -> None:
-    """The row that carries the version of the facts."""
-    put(
-        conn,
-        tables.BankRow,
-        id=1,
-        party_id="pty_bank",
-        origin="x",
-        facts_version=1,
-        created_at=NOW,
-    )
-
-
 @pytest.mark.parametrize(("item", "moves"), [(TUBE, True), (DATA, False)])
 def test_what_moves_is_a_fact_of_other_decisions_and_what_moves_nothing_is_not(
     stage: Stage, item: Item, *, moves: bool
@@ -159,7 +146,6 @@ def test_what_moves_is_a_fact_of_other_decisions_and_what_moves_nothing_is_not(
         with stage.read() as conn:
             return facts_version(conn)
 
-    stage.do(_bank)
     granted = grant(stage, item, draws=[])
     assert version() == (2 if moves else 1)
     release(stage, granted, item)
@@ -169,7 +155,6 @@ def test_what_moves_is_a_fact_of_other_decisions_and_what_moves_nothing_is_not(
 def test_a_draw_is_a_fact_of_other_decisions(stage: Stage) -> None:
     _, ids = paper(stage, "cooperation", people=5)
 
-    stage.do(_bank)
     grant(stage, DATA, draws=[draw("people", (ids["people"], 5))])
     with stage.read() as conn:
         assert facts_version(conn) == 2

@@ -1,0 +1,319 @@
+"""Tallies: how many holdings, units and people each stratum has, and who is in several.
+
+The rules it keeps: a holding is in exactly one stratum; people are told by the set of strata they are in, so
+that they stay exact for any selection; strata and groups are numbered and sorted by what they say, so that the
+same register gives the same document, whichever way it was counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row
+
+from gateway.errors import ProblemError
+from gateway.registry.counters import Counted
+from gateway.registry.index.conditions import Condition
+from gateway.registry.index.rows import Context
+from gateway.registry.index.there import NEVER, Counts, Numbers, Outrun, There
+from gateway.registry.strata import Key, Teller
+from policies.consent import Profile, ProfileId
+from policies.request import DonorGroup, Stratum, StratumId, Value
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What was counted so far, by stratum; owns the counts."""
+
+    teller: Teller
+    already: frozenset[str]
+    items: Counter[Key] = field(default_factory=Counter)
+    units: Counter[Key] = field(default_factory=Counter)
+    ends: dict[Key, date] = field(default_factory=dict)
+    people: Counter[tuple[frozenset[Key], bool]] = field(default_factory=Counter)
+
+    def ends_on(self, key: Key, day: date) -> None:
+        """A consent of the stratum ends on a day."""
+        if day < self.ends.get(key, date.max):
+            self.ends[key] = day
+
+    def numbered(self) -> dict[Key, StratumId]:
+        """The strata, numbered by what they say."""
+        told = sorted((key.profile, str(self._facts(key)), key) for key in self.items)
+        return {key: StratumId(f"s{number}") for number, (*_, key) in enumerate(told, start=1)}
+
+    def _facts(self, key: Key) -> dict[str, Value]:
+        facts = self.teller.facts(key)
+        if key in self.ends:
+            facts["consent.earliest_expiry"] = self.ends[key]
+        return facts
+
+    def strata(self, numbers: Mapping[Key, StratumId]) -> tuple[Stratum, ...]:
+        """The strata as the PDP is told of them."""
+        people: Counter[Key] = Counter()
+        for (keys, _), many in self.people.items():
+            for key in keys:
+                people[key] += many
+        return tuple(
+            Stratum(
+                id=number,
+                profile=key.profile,
+                facts=self._facts(key),
+                items=self.items[key],
+                units=self.units[key],
+                people=people[key],
+            )
+            for key, number in numbers.items()
+        )
+
+    def groups(self, numbers: Mapping[Key, StratumId]) -> tuple[DonorGroup, ...]:
+        """Who is in which strata."""
+        order = {number: place for place, number in enumerate(numbers.values())}
+        told = sorted(
+            (tuple(sorted((numbers[key] for key in keys), key=order.__getitem__)), before, many)
+            for (keys, before), many in self.people.items()
+        )
+        return tuple(
+            DonorGroup(strata=strata, people=many, already=before) for strata, before, many in told
+        )
+
+    def profiles(self) -> dict[ProfileId, Profile]:
+        """The profiles of the strata."""
+        used = {key.profile for key in self.items}
+        return {one: what for one, what in sorted(self.teller.profiles.items()) if one in used}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByIndex:
+    """What was counted with the index: enough to find again the holdings of its strata."""
+
+    there: There
+    version: int
+    counts: Counts
+    kinds: frozenset[str]
+    linked: NDArray[np.bool_]  # by sheaf: linked otherwise than most
+    teller: Teller
+    contexts: dict[tuple[int, int, bool], Key] = field(default_factory=dict)
+
+    def rows(self, conn: Connection, keys: Iterable[Key]) -> list[Row[Any]]:
+        """The holdings of some strata, as their rows stand in the caller's transaction.
+
+        Raises `ProblemError` `decision_failed` where the index has gone on or a row is another than was
+        counted: nothing is picked on what is no longer so.
+        """
+        wanted = frozenset(keys)
+        found: list[Row[Any]] = []
+        with self.there.door:
+            if self.there.version != self.version:
+                detail = "the facts have changed since they were counted"
+                raise ProblemError("decision_failed", detail)
+            for sheaves, places, keyed in self._spread():
+                chosen = np.array([key in wanted for key in keyed.keys], dtype=bool)[keyed.number]
+                try:
+                    found += self.there.found_again(conn, sheaves[chosen], places[chosen])
+                except Outrun as error:
+                    detail = f"the rows of `{error}` have changed"
+                    raise ProblemError("decision_failed", detail) from error
+        return found
+
+    def units(self, each: int) -> Counter[Key]:
+        """How many units of each stratum are asked for, at most `each` of one tube."""
+        units: Counter[Key] = Counter()
+        free = self.there.column("free")
+        first = self.there.column("first")
+        for sheaves, places, found in self._spread():
+            many = np.minimum(free[first[sheaves] + places], each)
+            many[~found.material] = 1
+            sums = np.bincount(found.number, weights=many, minlength=len(found.keys))
+            for key, total in zip(found.keys, sums.tolist(), strict=True):
+                units[key] += int(total)
+        return units
+
+    def _spread(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], _Keyed]]:
+        there = self.there
+        many = len(there.items.all)
+        for sheaves, places, items in there.spread(self.counts.selected, self.kinds):
+            context = there.column("context")[there.column("pattern")[sheaves]].astype(np.int64)
+            code = (context * many + items) * 2 + self.linked[sheaves]
+            codes, number = np.unique(code, return_inverse=True)
+            told = [
+                self.key(code // 2 // many, code // 2 % many, linked=bool(code % 2))
+                for code in codes.tolist()
+            ]
+            material = [
+                there.items.all[code // 2 % many].item_class != "information"
+                for code in codes.tolist()
+            ]
+            yield (
+                sheaves,
+                places,
+                _Keyed(keys=told, number=number, material=np.array(material, dtype=bool)[number]),
+            )
+
+    def key(self, context: int, item: int, *, linked: bool) -> Key:
+        """The stratum of an item in a context. `linked`: otherwise than most donors."""
+        key = self.contexts.get((context, item, linked))
+        if key is None:
+            collection, consent, who = self.there.contexts.all[context]
+            key = self.contexts[context, item, linked] = self.teller.key(
+                self.there.collections.all[collection],
+                self.there.items.all[item],
+                self.there.people.all[who],
+                self.there.consents.all[consent],
+                True if linked else self.teller.linked_otherwise,
+            )
+        return key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keyed:
+    """Holdings by the stratum each is in: `keys[number]`; whether each counts as material."""
+
+    keys: Sequence[Key]
+    number: NDArray[np.intp]
+    material: NDArray[np.bool_]
+
+
+def by_index(  # noqa: PLR0913 - everything a holding is compared with, each once
+    conn: Connection,
+    there: There,
+    condition: Condition,
+    kinds: frozenset[str],
+    tally: Tally,
+    counted: Counted,
+    *,
+    units_each: int,
+    named: frozenset[str],
+    without: frozenset[str],
+) -> ByIndex:
+    """Count into a tally what the index finds, but of the donors `without`.
+
+    1 find the sheaves, counted by what they look like; 2 bring together those that look alike to the
+    rules; 3 count them into strata. `named` are ids of holdings that the condition names. Raises `Outrun`
+    where one of these is not what the index saw.
+    """
+    # 1
+    teller = tally.teller
+    linked = counted.linked if teller.linked_otherwise is not True else frozenset[str]()
+    counts = there.count(
+        condition,
+        kinds,
+        there.located(conn, named, without) if named else {},
+        apart=linked | counted.already,
+        without=without,
+    )
+    otherwise = np.zeros(len(there.column("donor")), dtype=bool)
+    otherwise[there.sheaves_of(linked)] = True
+    found = ByIndex(
+        there=there,
+        version=there.version,
+        counts=counts,
+        kinds=kinds,
+        linked=otherwise,
+        teller=teller,
+    )
+    # 2
+    contexts = np.zeros(len(there.contexts.all), dtype=bool)
+    contexts[counts.contexts] = True
+    contexts[[context for _, held in counts.apart for context, _, _ in held]] = True
+    used = np.flatnonzero(contexts)
+    like, first = _alike(conn, there, used, kinds, teller)
+    at = np.zeros(len(contexts), dtype=np.int64)
+    at[used] = like
+    draws = len(there.draws.all)
+    code, where = at[counts.contexts] * draws + counts.draws, len(first) * draws
+    donors = np.bincount(code, weights=counts.donors, minlength=where)
+    ends = np.full(where, NEVER, dtype=np.int64)
+    np.minimum.at(ends, code, counts.ends)
+    # 3
+    some = np.flatnonzero(donors)
+    for one, many, end in zip(
+        some.tolist(), donors[some].tolist(), ends[some].tolist(), strict=True
+    ):
+        context = int(used[first[one // draws]])
+        keys = _drawn(
+            found,
+            tally,
+            context,
+            one % draws,
+            int(many),
+            end,
+            linked=False,
+            units=units_each == 1,
+        )
+        tally.people[keys, False] += int(many)
+    for donor_id, held in counts.apart:
+        everything = frozenset[Key]()
+        for context, draw, end in held:
+            everything |= _drawn(
+                found,
+                tally,
+                int(used[first[at[context]]]),
+                draw,
+                1,
+                end,
+                linked=donor_id in linked,
+                units=units_each == 1,
+            )
+        tally.people[everything, donor_id in tally.already] += 1
+    if units_each > 1:
+        tally.units.update(found.units(units_each))
+    return found
+
+
+def _drawn(
+    found: ByIndex,
+    tally: Tally,
+    context: int,
+    draw: int,
+    donors: int,
+    end: int,
+    *,
+    linked: bool,
+    units: bool,
+) -> frozenset[Key]:
+    """Count what was drawn of so many donors alike; the strata it is in."""
+    there = found.there
+    keys = [found.key(context, item, linked=linked) for item in there.draws.all[draw]]
+    for key in keys:
+        tally.items[key] += donors
+        if units:
+            tally.units[key] += donors
+    if end != NEVER:
+        said = there.consents.all[there.contexts.all[context].consent]
+        if said is not None and not tally.teller.is_void(said):
+            for key in keys:
+                tally.ends_on(key, date.fromordinal(end))
+    return frozenset(keys)
+
+
+def _alike(
+    conn: Connection, there: There, used: NDArray[np.intp], kinds: frozenset[str], teller: Teller
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which contexts are alike to the rules: the class of each, and of each class the first of them."""
+    of = {name: there.column(name)[used].astype(np.int64) for name in Context._fields}
+    named = {name: np.unique(numbers).tolist() for name, numbers in of.items()}
+    said = {number: there.consents.all[number] for number in named["consent"]}
+    teller.learn(conn, [one.profile_id for one in said.values() if one is not None])
+    collections = {number: there.collections.all[number] for number in named["collection"]}
+    teller.rests_on |= {("collection", id_) for id_ in collections.values()}
+    alike = {
+        "collection": {n: teller.like(id_, kinds) for n, id_ in collections.items()},
+        "consent": {n: teller.said(one) for n, one in said.items()},
+        "person": {n: n for n in named["person"]},
+    }
+    code = np.zeros(len(used), dtype=np.int64)
+    for name, told in alike.items():
+        numbers = Numbers()
+        classes = np.zeros(max(told, default=0) + 1, dtype=np.int64)
+        for number, what in told.items():
+            classes[number] = numbers[what]
+        code = code * max(len(numbers), 1) + classes[of[name]]
+    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+    return inverse, first
