@@ -7,10 +7,11 @@ is left out of the facts, so unknown.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
@@ -48,6 +49,7 @@ class _Distinct:
         self._names = names
         self._numbers: dict[tuple[Value | None, ...], int] = {}
         self._facts: list[Facts] = []
+        self._said: list[str] = []
 
     def number(self, values: tuple[Value | None, ...]) -> int:
         """The number of these values, given in the order of the names; None is not a fact."""
@@ -55,7 +57,12 @@ class _Distinct:
         if number == len(self._facts):
             named = zip(self._names, values, strict=True)
             self._facts.append({name: value for name, value in named if value is not None})
+            self._said.append(str(values))
         return number
+
+    def said(self, number: int) -> str:
+        """The facts behind a number as one text, to be sorted by."""
+        return self._said[number]
 
     def facts(self, number: int) -> Facts:
         """The facts behind a number."""
@@ -111,6 +118,17 @@ _CONSENT_FACTS = (
 )
 
 
+class Alike:
+    """Which of many numbered things are alike: the class of each, by number."""
+
+    def __init__(self, told: Iterable[Any]) -> None:
+        numbers: dict[Any, int] = {}
+        self.classes = np.array(
+            [numbers.setdefault(what, len(numbers)) for what in told], dtype=np.int64
+        )
+        self.many = max(len(numbers), 1)
+
+
 class Teller:
     """Says what rules can tell a holding by, from what is known of it; each distinct thing once."""
 
@@ -143,25 +161,33 @@ class Teller:
         self._meanings: dict[str, consents.Meaning] = {}
         #: The shared facts that the holdings' strata rest on, as (kind, id).
         self.rests_on: set[tuple[str, str]] = set()
-        self.profiles: dict[ProfileId, Profile] = {consents.UNMAPPED.id: consents.UNMAPPED}
+        #: What the consents of the strata say, by profile.
+        self.profiles: dict[ProfileId, Profile] = {}
         self._memo: dict[tuple[Any, ...], int] = {}
 
     def learn(self, conn: Connection, profiles: Iterable[str]) -> None:
         """Read what these rows of `consent_profile` mean: all that will be told of, at once."""
         wanted = frozenset(profiles)
-        found = self._recall(("meanings", wanted), lambda: consents.meanings(conn, wanted))
-        self._meanings |= found
-        self.rests_on |= {("form", meaning.form_id) for meaning in found.values()}
-        self.profiles |= {each.profile.id: each.profile for each in found.values()}
+        self._meanings |= self._recall(
+            ("meanings", wanted), lambda: consents.meanings(conn, wanted)
+        )
 
     def facts(self, key: Key) -> dict[str, Value]:
         """All facts that a stratum's holdings share."""
-        shared = (
-            self._items.facts(key.item),
-            self._donor_facts.facts(key.donor),
-            self._consent_facts.facts(key.consent),
+        return {
+            **self._items.facts(key.item),
+            **self._donor_facts.facts(key.donor),
+            **self._consent_facts.facts(key.consent),
+        }
+
+    def order(self, key: Key) -> tuple[str, ...]:
+        """What strata are sorted by: what they say, whenever it was first said."""
+        return (
+            key.profile,
+            self._items.said(key.item),
+            self._donor_facts.said(key.donor),
+            self._consent_facts.said(key.consent),
         )
-        return {name: value for facts in shared for name, value in facts.items()}
 
     def is_linked(self, donor_id: str) -> bool | None:
         """Whether genomic data of the donor are asked for, or went to the same project before."""
@@ -196,21 +222,58 @@ class Teller:
         # What was signed on a form that is void is no consent: as if there were none.
         if said is None or meaning is None or meaning.form_void:
             unsaid = (False, *(None for _ in _CONSENT_FACTS[1:]))
-            profile, consent = consents.UNMAPPED.id, self._consent_facts.number(unsaid)
-            return Key(profile, item_number, donor_number, consent)
+            self.profiles[consents.UNMAPPED.id] = consents.UNMAPPED
+            consent = self._consent_facts.number(unsaid)
+            return Key(consents.UNMAPPED.id, item_number, donor_number, consent)
         of_consent = (said, one.before)
         consent_number = memo.get(of_consent)
         if consent_number is None:
             told = (True, one.before, *said[1:], *self._of_form(meaning))
             consent_number = memo[of_consent] = self._consent_facts.number(told)
+            self.profiles[meaning.profile.id] = meaning.profile
         return Key(meaning.profile.id, item_number, donor_number, consent_number)
 
-    def said(self, said: Agreed | None) -> tuple[Any, ...]:
-        """What tells a consent from others, as `like` does."""
-        meaning = None if said is None else self._meanings[said.profile_id]
-        if said is None or meaning is None or meaning.form_void:
-            return ()
-        return (meaning.profile.id, *self._of_form(meaning), *said[1:])
+    def collections_alike(
+        self, ids: Sequence[str], kinds: frozenset[str], numbering: Hashable
+    ) -> Alike:
+        """Collections that make the same strata. `numbering`: whose numbers these are."""
+
+        def told(id_: str) -> tuple[Any, ...]:
+            collection = self._collections.get(id_)
+            if collection is None:  # nothing of it is asked for
+                return ()
+            return (
+                collection.special_region,
+                *self._of_collection(collection),
+                *(self._owner(collection, kind) for kind in sorted(kinds)),
+            )
+
+        key = ("collections alike", numbering, self.fit, self._purpose, kinds, len(ids))
+        return self._recall(key, lambda: Alike(map(told, ids)))
+
+    def consents_alike(
+        self, conn: Connection, said: Sequence[Agreed | None], numbering: Hashable
+    ) -> Alike:
+        """Consents that make the same strata. `numbering`: whose numbers these are."""
+        self.learn(conn, {one.profile_id for one in said if one is not None})
+
+        def told(one: Agreed | None) -> tuple[Any, ...]:
+            meaning = None if one is None else self._meanings[one.profile_id]
+            if one is None or meaning is None or meaning.form_void:
+                return ()
+            return (meaning.profile.id, *self._of_form(meaning), *one[1:])
+
+        return self._recall(
+            ("consents alike", numbering, self.fit.as_of, len(said)),
+            lambda: Alike(map(told, said)),
+        )
+
+    def rest_on(self, collections: Iterable[str], said: Iterable[Agreed | None]) -> None:
+        """The strata rest on these."""
+        self.rests_on |= {("collection", id_) for id_ in collections}
+        self.rests_on |= {
+            ("form", self._meanings[one.profile_id].form_id) for one in said if one is not None
+        }
 
     def _of_form(self, meaning: consents.Meaning) -> tuple[bool | None, ...]:
         return (
@@ -223,15 +286,6 @@ class Teller:
         """Whether a consent was signed on a form that is void."""
         return self._meanings[said.profile_id].form_void
 
-    def like(self, collection_id: str, kinds: Iterable[str]) -> tuple[Any, ...]:
-        """What tells a collection from others: those that are alike in it make the same strata."""
-        collection = self._collections[collection_id]
-        return (
-            collection.special_region,
-            *self._of_collection(collection),
-            *(self._owner(collection, kind) for kind in sorted(kinds)),
-        )
-
     def _item(
         self,
         collection_id: str,
@@ -240,7 +294,6 @@ class Teller:
         linked: bool | None,  # noqa: FBT001 - as above
     ) -> tuple[Value | None, ...]:
         collection = self._collections[collection_id]
-        self.rests_on.add(("collection", collection_id))
         untraceable, outside_norms, secret, abroad, documented, lawful, determined = (
             self._of_collection(collection)
         )
@@ -334,6 +387,7 @@ class Reader:
         teller.learn(conn, [row.profile_id for row in signed])
         self._teller = teller
         self._consents = {row.id: (row.signed_on, *agreed(row, as_of)) for row in signed}
+        teller.rest_on((), [said for _, said, _ in self._consents.values()])
         withdrawals: dict[str, list[Row[Any]]] = defaultdict(list)
         for row in conn.execute(sa.select(_WITHDRAWAL).where(_WITHDRAWAL.c.donor_id.in_(donors))):
             withdrawals[row.donor_id].append(row)
@@ -349,6 +403,7 @@ class Reader:
         if said is not None and teller.is_void(said):
             ends = None
         donor_id = holding.donor_id
+        teller.rest_on((holding.collection_id,), ())
         key = teller.key(
             holding.collection_id,
             item(holding, signed_on),

@@ -21,7 +21,7 @@ from gateway.errors import ProblemError
 from gateway.registry.counters import Counted
 from gateway.registry.index.conditions import Condition
 from gateway.registry.index.rows import Context
-from gateway.registry.index.there import NEVER, Counts, Numbers, Outrun, There
+from gateway.registry.index.there import NEVER, Counts, Outrun, There
 from gateway.registry.strata import Key, Teller
 from policies.consent import Profile, ProfileId
 from policies.request import DonorGroup, Stratum, StratumId, Value
@@ -45,8 +45,9 @@ class Tally:
 
     def numbered(self) -> dict[Key, StratumId]:
         """The strata, numbered by what they say."""
-        told = sorted((key.profile, str(self._facts(key)), key) for key in self.items)
-        return {key: StratumId(f"s{number}") for number, (*_, key) in enumerate(told, start=1)}
+        order, ends = self.teller.order, self.ends
+        told = sorted(self.items, key=lambda key: (order(key), ends.get(key, date.max)))
+        return {key: StratumId(f"s{number}") for number, key in enumerate(told, start=1)}
 
     def _facts(self, key: Key) -> dict[str, Value]:
         facts = self.teller.facts(key)
@@ -85,8 +86,7 @@ class Tally:
 
     def profiles(self) -> dict[ProfileId, Profile]:
         """The profiles of the strata."""
-        used = {key.profile for key in self.items}
-        return {one: what for one, what in sorted(self.teller.profiles.items()) if one in used}
+        return dict(sorted(self.teller.profiles.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,23 +297,14 @@ def _alike(
     conn: Connection, there: There, used: NDArray[np.intp], kinds: frozenset[str], teller: Teller
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Which contexts are alike to the rules: the class of each, and of each class the first of them."""
-    of = {name: there.column(name)[used].astype(np.int64) for name in Context._fields}
-    named = {name: np.unique(numbers).tolist() for name, numbers in of.items()}
-    said = {number: there.consents.all[number] for number in named["consent"]}
-    teller.learn(conn, [one.profile_id for one in said.values() if one is not None])
-    collections = {number: there.collections.all[number] for number in named["collection"]}
-    teller.rests_on |= {("collection", id_) for id_ in collections.values()}
-    alike = {
-        "collection": {n: teller.like(id_, kinds) for n, id_ in collections.items()},
-        "consent": {n: teller.said(one) for n, one in said.items()},
-        "person": {n: n for n in named["person"]},
-    }
-    code = np.zeros(len(used), dtype=np.int64)
-    for name, told in alike.items():
-        numbers = Numbers()
-        classes = np.zeros(max(told, default=0) + 1, dtype=np.int64)
-        for number, what in told.items():
-            classes[number] = numbers[what]
-        code = code * max(len(numbers), 1) + classes[of[name]]
+    collection, consent, who = (there.column(name)[used] for name in Context._fields)
+    collections = teller.collections_alike(there.collections.all, kinds, there.numbering)
+    consents = teller.consents_alike(conn, there.consents.all, there.numbering)
+    teller.rest_on(
+        (there.collections.all[number] for number in np.unique(collection).tolist()),
+        (there.consents.all[number] for number in np.unique(consent).tolist()),
+    )
+    code = collections.classes[collection] * consents.many + consents.classes[consent]
+    code = code * len(there.people.all) + who
     _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     return inverse, first

@@ -179,6 +179,7 @@ class There:
 
     def __init__(self, version: int, day: date) -> None:
         self.version, self.day = version, day
+        self.numbering = object()  # told from that of any other index
         self.door = threading.RLock()  # of the index: nobody reads while it is brought up to date
         self.items, self.people, self.consents = Numbers(), Numbers(), Numbers([None])
         self.collections, self.contexts = Numbers(), Numbers()

@@ -385,7 +385,9 @@ def test_asks_by_donor_sample_sex_and_disease(bank: Bank) -> None:
 def test_only_narrows_to_the_holdings_of_a_grant(bank: Bank) -> None:
     with bank.database.read() as conn:
         whole = gather(conn, bank)
-        some = frozenset(item.holding_id for item in whole.cohort.select(conn, whole.cohort.strata)[:7])
+        some = frozenset(
+            item.holding_id for item in whole.cohort.select(conn, whole.cohort.strata)[:7]
+        )
         narrowed = gather(conn, bank, only=some)
     picked = narrowed.cohort.select(conn, narrowed.cohort.strata)
     assert {item.holding_id for item in picked} == some
@@ -570,7 +572,9 @@ def test_an_applicants_claim_needs_officers(bank: Bank, claim, said, found, expe
 def test_what_went_out_before_is_counted_once_per_person(bank: Bank) -> None:
     def unit(conn: Connection) -> Gathered:
         before = gather(conn, bank, of=FOREIGN, party=UNIVERSITY)
-        donors = sorted({item.donor_id for item in before.cohort.select(conn, before.cohort.strata)})[:3]
+        donors = sorted(
+            {item.donor_id for item in before.cohort.select(conn, before.cohort.strata)}
+        )[:3]
         rows = [
             {"source_id": "rel_1", "party_id": UNIVERSITY, "group_id": before.recipient.group_id, "project_id": "prj_sino_foreign", "data_class": kind,
              "donor_id": donor, "overseas": True, "year": year}
