@@ -126,7 +126,7 @@ def _finding(
 
 
 def _consent_reasons(hearing: Hearing, strata: Collection[StratumId]) -> tuple[str, ...]:
-    profiles = {s.profile for s in hearing.question.strata if s.id in strata}
+    profiles = {hearing.profiles[one] for one in strata}
     return tuple(
         sorted({str(reason) for one in profiles for reason in hearing.coverage[one].reasons})
     )

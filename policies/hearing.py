@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
+from typing import Any
 
 from policies import strata
 from policies.consent import Coverage, Matching, ProfileId, left_out
 from policies.decision import Effect, Finding, Obligation, Result
 from policies.request import Question, Stratum, StratumId, Value
-from policies.rules import Law, Rule
+from policies.rules import ABROAD, Law, Rule
 from policies.vocabulary import ACT, Level, Lookup, Scope, united
 
 #: The effects that stand in the way of a permit while they hold or are unknown.
@@ -67,13 +68,18 @@ class Heard:
     """What the rules of a level say of the facts of one scope.
 
     `spoke` are those that hold, with None, and those that may, with the unknown facts that leave it open;
-    `silent` has, by the rule's place, what is told of each that applies and does not hold.
+    `silent` has, by the rule's place, what is told of each that applies and does not hold; `permits`, by
+    what they cover, what the permits of this level say.
     """
 
     scope: Scope
     silent: dict[int, Finding] | list[Finding | None]
     spoke: list[tuple[Rule, tuple[str, ...] | None]] = field(default_factory=list)
+    permits: dict[str, tuple[tuple[Result, frozenset[str]], ...]] = field(default_factory=dict)
     _said: dict[str, tuple[str, ...] | None] | None = None
+    _verdicts: list[Verdict] | None = None
+    _out: tuple[str, ...] | None = None
+    _tags: tuple[frozenset[str], frozenset[str]] | None = None
 
     @property
     def said(self) -> Mapping[str, tuple[str, ...] | None]:
@@ -92,11 +98,42 @@ class Heard:
 
     def verdicts(self, alone: Mapping[str, frozenset[str]]) -> list[Verdict]:
         """Of all that spoke, in their order."""
-        root = self.scope.root_by(alone)
-        return [
-            _holds(rule) if names is None else _waits(rule, tuple(map(root, names)))
-            for rule, names in self.spoke
-        ]
+        if self._verdicts is None:
+            root = self.scope.root_by(alone)
+            self._verdicts = [
+                _holds(rule) if names is None else _waits(rule, tuple(map(root, names)))
+                for rule, names in self.spoke
+            ]
+        return self._verdicts
+
+    @property
+    def out(self) -> tuple[str, ...]:
+        """The prohibitions (ids) that hold."""
+        if self._out is None:
+            self._out = tuple(
+                rule.id
+                for rule, unknown in self.spoke
+                if unknown is None and rule.acts_as is Effect.DENY
+            )
+        return self._out
+
+    @property
+    def tags(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The tags a permit is needed for, `<item class>.<domestic or foreign>`.
+
+        Where the class or the destination is unknown, every tag that it may have, and what is unknown.
+        """
+        if self._tags is None:
+            item_class = self.scope["item.class"]
+            unknown: set[str] = set() if item_class else {"item.class"}
+            tags: set[str] = set()
+            for each in (str(item_class),) if item_class else ("information", "material"):
+                abroad, open_facts = _goes_abroad(self.scope.look, each)
+                unknown |= open_facts
+                tags |= {f"{each}.foreign"} if abroad is not False else set()
+                tags |= {f"{each}.domestic"} if abroad is not True else set()
+            self._tags = frozenset(tags), frozenset(unknown)
+        return self._tags
 
 
 class Hearing:
@@ -107,7 +144,6 @@ class Hearing:
         self.question = question
         self.law = law.on(question.as_of)
         self.vocabulary = self.law.vocabulary
-        self.census = strata.Census(question=question)
         # 1
         strata.verify_facts(question.facts, Level.REQUEST, self.vocabulary)
         self.request = Scope(
@@ -118,27 +154,27 @@ class Hearing:
         self.request.update(question.facts)
         self.request["as_of"] = question.as_of
         self._request = Heard(scope=self.request, silent=[None] * len(self.law.rules))
+        self._permits: dict[Any, tuple[bool | None, frozenset[str]]] = {}
         self._judge(Level.REQUEST, self._request)
         # 2
         strata.verify_strata(question)
+        self.census = strata.Census(question)
         matching = Matching(question.purpose)
         self.coverage: dict[ProfileId, Coverage] = {
             stratum.profile: matching.coverage(question.profiles[stratum.profile])
             for stratum in question.strata
         }
-        self._profiles = {stratum.id: stratum.profile for stratum in question.strata}
-        self._silent: list[dict[int, Finding]] = []  # of each stratum
+        self.profiles = {stratum.id: stratum.profile for stratum in question.strata}
+        self._profile_facts = {
+            name: tuple(strata.profile_facts(question.profiles[name])) for name in self.coverage
+        }
+        self._kept = self.law.kept.under(self.request)
         held = sorted(question.strata, key=lambda stratum: stratum.id)
         self._strata = {stratum.id: self._heard_of(stratum) for stratum in held}
         self.scopes = {one: heard.scope for one, heard in self._strata.items()}
         # 3
         self.excluders: dict[StratumId, tuple[str, ...]] = {
-            one: tuple(
-                rule.id
-                for rule, unknown in heard.spoke
-                if unknown is None and rule.acts_as is Effect.DENY
-            )
-            for one, heard in self._strata.items()
+            one: heard.out for one, heard in self._strata.items()
         }
         self.selected = tuple(one for one, rules in self.excluders.items() if not rules)
         # 4
@@ -149,14 +185,19 @@ class Hearing:
         self._judge(Level.SELECTION, self._request)
 
     def _heard_of(self, stratum: Stratum) -> Heard:
-        strata.verify_facts(stratum.facts, Level.STRATUM, self.vocabulary)
-        scope = self.request.stratum(stratum.facts, self.vocabulary.derived[Level.STRATUM])
-        scope.update(strata.profile_facts(self.question.profiles[stratum.profile]))
-        scope["consent.covers"] = self.coverage[stratum.profile].covers
-        silent: dict[int, Finding] = {}
-        self._silent.append(silent)
-        heard = Heard(scope=scope, silent=silent)
-        self._judge(Level.STRATUM, heard)
+        covers, told = self.coverage[stratum.profile].covers, self._profile_facts[stratum.profile]
+        # Of the same types as well: a fact that is no boolean must be refused, though 1 == True.
+        types = tuple(map(type, stratum.facts.values()))
+        like = (tuple(stratum.facts.items()), types, told, covers)
+        heard = self._kept.get(like)
+        if heard is None:
+            strata.verify_facts(stratum.facts, Level.STRATUM, self.vocabulary)
+            scope = self.request.stratum(stratum.facts, self.vocabulary.derived[Level.STRATUM])
+            scope.update(told)
+            scope["consent.covers"] = covers
+            heard = Heard(scope=scope, silent={})
+            self._judge(Level.STRATUM, heard)
+            self._kept[like] = heard
         return heard
 
     def _judge(self, kind: Level, heard: Heard) -> None:
@@ -172,9 +213,10 @@ class Hearing:
         """
         yield from self._request.verdicts(self.vocabulary.alone)
         found: dict[tuple[Rule, Result], dict[StratumId, frozenset[str]]] = {}
+        selected = frozenset(self.selected)
         for one, heard in self._strata.items():
             for each in heard.verdicts(self.vocabulary.alone):
-                if each.takes_out or one in self.selected:
+                if each.takes_out or one in selected:
                     missing = each.missing
                     if "consent.covers" in missing:
                         missing = missing - {"consent.covers"} | self.open_consent(one)
@@ -190,55 +232,62 @@ class Hearing:
     def silent(self) -> list[Finding | None]:
         """At its rule's place, the finding on each that applies and does not hold, somewhere at least."""
         found = [*self._request.silent]
-        for silent in self._silent:
-            for place, finding in silent.items():
+        for heard in {id(heard): heard for heard in self._strata.values()}.values():
+            for place, finding in heard.silent.items():  # type: ignore[union-attr] # of a stratum: a dict
                 found[place] = finding
         return found
 
     def open_consent(self, stratum_id: StratumId) -> frozenset[str]:
         """What leaves a stratum's coverage open: what the applicant did not say, or the consent."""
-        coverage = self.coverage[self._profiles[stratum_id]]
+        coverage = self.coverage[self.profiles[stratum_id]]
         return left_out(coverage, self.question.purpose) or frozenset({"consent.covers"})
 
     def grounds(self, stratum_id: StratumId) -> Grounds:
         """Whether a selected stratum has a legal basis for where it goes, and its donors' consent."""
-        tags, unknown = self._tags(stratum_id)
-        covered = {self._has_permit(tag, stratum_id, unknown) for tag in tags}
+        heard = self._strata[stratum_id]
+        tags, open_tags = heard.tags
+        answers = [self._permit(tag, heard) for tag in tags]
+        covered = {answer for answer, _ in answers}
+        unknown = open_tags.union(*(missing for _, missing in answers))
         return Grounds(
             basis=covered.pop() if len(covered) == 1 else None,
-            consent=self.coverage[self._profiles[stratum_id]].covers,
-            missing=self.scopes[stratum_id].roots(tuple(sorted(unknown))),
+            consent=self.coverage[self.profiles[stratum_id]].covers,
+            missing=heard.scope.roots(tuple(sorted(unknown))),
         )
 
-    def _tags(self, stratum_id: StratumId) -> tuple[frozenset[str], set[str]]:
-        """The tags a stratum needs a permit for, `<item class>.<domestic or foreign>`.
+    def _permit(self, tag: str, heard: Heard) -> tuple[bool | None, frozenset[str]]:
+        """Whether a permit covers the tag, and what is missing for unknown ones."""
+        at_stratum = heard.permits.get(tag)
+        if at_stratum is None:
+            at_stratum = heard.permits[tag] = tuple(
+                self._said_of(rule, heard)
+                for rule in self.law.permits.get(tag, ())
+                if rule.level is Level.STRATUM
+            )
+        found = self._permits.get((tag, at_stratum))
+        if found is None:  # the same of every stratum of which these say the same
+            found = self._permits[tag, at_stratum] = self._has_permit(tag, iter(at_stratum))
+        return found
 
-        Where the class or the destination is unknown, every tag that it may have, and what is unknown.
-        """
-        scope = self.scopes[stratum_id]
-        item_class = scope["item.class"]
-        unknown: set[str] = set() if item_class else {"item.class"}
-        tags: set[str] = set()
-        for each in (str(item_class),) if item_class else ("information", "material"):
-            abroad, open_facts = _goes_abroad(scope.look, each)
-            unknown |= open_facts
-            tags |= {f"{each}.foreign"} if abroad is not False else set()
-            tags |= {f"{each}.domestic"} if abroad is not True else set()
-        return frozenset(tags), unknown
+    def _said_of(self, rule: Rule, heard: Heard) -> tuple[Result, frozenset[str]]:
+        result = heard.result(rule, self.law.places[rule.id])
+        names = heard.said[rule.id] if result is Result.UNKNOWN else None
+        return result, heard.scope.roots(names or ())
 
-    def _has_permit(self, tag: str, stratum_id: StratumId, unknown: set[str]) -> bool | None:
-        """Whether a permit covers the tag; what is missing for an unknown one goes to `unknown`."""
+    def _has_permit(
+        self, tag: str, at_stratum: Iterator[tuple[Result, frozenset[str]]]
+    ) -> tuple[bool | None, frozenset[str]]:
         answer: bool | None = False
+        unknown: frozenset[str] = frozenset()
         for rule in self.law.permits.get(tag, ()):
-            at_stratum = rule.level is Level.STRATUM
-            heard = self._strata[stratum_id] if at_stratum else self._request
-            result = heard.result(rule, self.law.places[rule.id])
+            here = rule.level is Level.STRATUM
+            result, missing = next(at_stratum) if here else self._said_of(rule, self._request)
             if result is Result.HOLDS:
-                return True
+                return True, unknown
             if result is Result.UNKNOWN:
                 answer = None
-                unknown |= heard.scope.roots(heard.said[rule.id] or ())
-        return answer
+                unknown |= missing
+        return answer, unknown
 
     def first_end(self) -> date | None:
         """The last day of the paper that ends first, of those without which rules would speak otherwise.
@@ -246,7 +295,7 @@ class Hearing:
         Found by letting each lapse the day before, the first to end first, and hearing again the rules
         that look at it.
         """
-        tags = frozenset[str]().union(*(self._tags(one)[0] for one in self.selected))
+        tags = frozenset[str]().union(*(self._strata[one].tags[0] for one in self.selected))
         as_of = self.question.as_of
         names = {kind: f"paper.{kind}.valid_to" for kind in self.law.papers}
         ends = {kind: self.question.facts.get(name) for kind, name in names.items()}
@@ -293,7 +342,7 @@ def _is_relied_on(rule: Rule, tags: frozenset[str]) -> bool:
 
 def _goes_abroad(look: Lookup, item_class: str) -> tuple[bool | None, set[str]]:
     """Whether items of a class reach a foreign party or cross the border, and what leaves it open."""
-    names = ("any_foreign", f"crosses_border_{item_class}")
+    names = (ABROAD[0], f"crosses_border_{item_class}")
     answers: Mapping[str, Value | None] = {name: look(name) for name in names}
     if True in answers.values():
         return True, set()

@@ -257,7 +257,7 @@ def _selection(hearing: Hearing, weights: Weights) -> Selection:
 
 
 def _duties(hearing: Hearing, verdicts: tuple[Verdict, ...]) -> tuple[Obligation, ...]:
-    profiles = {s.profile for s in hearing.question.strata if s.id in hearing.selected}
+    profiles = {hearing.profiles[one] for one in hearing.selected}
     consents = [duty for one in profiles for duty in hearing.coverage[one].duties]
     return (*duties_of_rules(verdicts), *duties_of_consents(consents))
 

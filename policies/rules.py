@@ -19,7 +19,7 @@ from policies.conditions import Condition
 from policies.decision import Citation, Effect, Finding, Obligation, Owner, Result
 from policies.labels import Labels
 from policies.request import Value
-from policies.vocabulary import Function, Level, Lookup, Vocabulary
+from policies.vocabulary import ACT, Function, Level, Lookup, Vocabulary
 
 #: How the file of a draft ends: its authority has published it for comments and not issued it.
 DRAFT = ".draft.yaml"
@@ -171,6 +171,10 @@ class Edition:
         return self.file.endswith(DRAFT)
 
 
+#: Whether items go abroad, by the class they may have: asked of each stratum (`policies.hearing`).
+ABROAD = ("any_foreign", "crosses_border_material", "crosses_border_information")
+
+
 class Gates:
     """Rules of one kind, as one function for each act: rules that cannot apply under it are not in it.
 
@@ -206,6 +210,23 @@ class Gates:
         )
 
 
+_STRATA = 8192  # are kept at the most; then all are forgotten
+
+
+class Kept:
+    """What was said of strata before, by the facts of the request that it hangs on. Owns it."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(sorted(names))
+        self._said: dict[tuple[Value | None, ...], dict[Any, Any]] = {}
+
+    def under(self, request: Mapping[str, Value | None]) -> dict[Any, Any]:
+        """What was said under these facts of a request: to be looked up, and to be added to."""
+        if sum(map(len, self._said.values())) >= _STRATA:
+            self._said = {}
+        return self._said.setdefault(tuple([request.get(name) for name in self._names]), {})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawInForce:
     """The law of one day: its rules, also by level, sorted by pack, number, id; and all digests.
@@ -213,7 +234,8 @@ class LawInForce:
     `permits` are the permits by what they cover; `excluding` the prohibitions that take strata out; `gates`
     the rules by what they look at: the request alone, the request with its selection, a stratum;
     `blank` has, as unknown, every fact given or not that some rule may look at; `before_own` is the number
-    of rules whose findings stand before those of the PDP itself.
+    of rules whose findings stand before those of the PDP itself; `at_strata` are the facts of the request
+    that anything said of a stratum may hang on.
     """
 
     rules: tuple[Rule, ...]
@@ -229,6 +251,8 @@ class LawInForce:
     gates: Mapping[Level, Gates] = field(init=False)
     blank: Mapping[str, None] = field(init=False)
     before_own: int = field(init=False)
+    at_strata: frozenset[str] = field(init=False)
+    kept: Kept = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         asked: set[str] = set()
@@ -248,7 +272,15 @@ class LawInForce:
                 if name.startswith("paper.") and name.endswith(".valid_to"):
                     papers.setdefault(name.split(".")[1], []).append(rule)
         places = {rule.id: place for place, rule in enumerate(rules)}
+        facts = self.vocabulary.facts
+        said_there = {*ABROAD, *(n for n, fact in facts.items() if fact.level is Level.STRATUM)}
+        said_there.update(*(rule.reads for rule in by_kind[Level.STRATUM]))
         found = {
+            "at_strata": frozenset(
+                name
+                for name in self.vocabulary.base_facts(said_there & facts.keys())
+                if facts[name].level is Level.REQUEST and facts[name].derived is None
+            ),
             "rules": rules,
             "request": tuple(r for r in rules if r.level is Level.REQUEST),
             "stratum": tuple(r for r in rules if r.level is Level.STRATUM),
@@ -264,6 +296,7 @@ class LawInForce:
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "kept", Kept(self.at_strata | {"as_of", ACT}))
 
     def rule(self, rule_id: str) -> Rule | None:
         """The rule of that id, if it is in force."""

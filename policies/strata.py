@@ -7,8 +7,7 @@ absent when a stratum leaves it open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from policies.consent import Profile
 from policies.decision import Count
@@ -72,37 +71,50 @@ def profile_facts(profile: Profile) -> Iterator[tuple[str, Value]]:
             yield f"profile.{term.removeprefix('hgr:')}", said
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
-    """Counts over the strata and donor groups of one question."""
+    """Counts over the strata and donor groups of one question; owns a cache of them."""
 
-    question: Question
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        # A set of strata is a whole number with a bit for each: of many groups a test is cheap then.
+        self._bit = {one.id: 1 << place for place, one in enumerate(question.strata)}
+        self._groups = [
+            (self._bits(group.strata), group.people, group.already)
+            for group in question.donor_groups
+        ]
+        self._people: dict[tuple[int, int], int] = {}
 
-    def people(self, strata: Collection[StratumId], *, outside: Collection[StratumId] = ()) -> int:
+    def _bits(self, strata: Iterable[StratumId]) -> int:
+        bits = 0
+        for one in strata:
+            bits |= self._bit[one]
+        return bits
+
+    def people(self, strata: Iterable[StratumId], *, outside: Iterable[StratumId] = ()) -> int:
         """Distinct donors with something in `strata` and nothing in `outside`."""
-        within, without = frozenset(strata), frozenset(outside)
-        return sum(
-            group.people
-            for group in self.question.donor_groups
-            if not within.isdisjoint(group.strata) and without.isdisjoint(group.strata)
-        )
+        asked = within, without = self._bits(strata), self._bits(outside)
+        found = self._people.get(asked)
+        if found is None:
+            found = self._people[asked] = sum(
+                [people for bits, people, _ in self._groups if bits & within and not bits & without]
+            )
+        return found
 
-    def new_people(self, strata: Collection[StratumId]) -> int:
+    def new_people(self, strata: Iterable[StratumId]) -> int:
         """Distinct donors of `strata` not yet counted for this recipient group and project."""
-        within = frozenset(strata)
+        within = self._bits(strata)
         return sum(
-            group.people
-            for group in self.question.donor_groups
-            if not group.already and not within.isdisjoint(group.strata)
+            [people for bits, people, already in self._groups if not already and bits & within]
         )
 
     def count(self, strata: Collection[StratumId]) -> Count:
         """People, holdings and units of `strata`."""
-        held = [stratum for stratum in self.question.strata if stratum.id in strata]
+        within = frozenset(strata)
+        held = [stratum for stratum in self.question.strata if stratum.id in within]
         return Count(
             people=self.people(strata),
-            items=sum(stratum.items for stratum in held),
-            units=sum(stratum.units for stratum in held),
+            items=sum([stratum.items for stratum in held]),
+            units=sum([stratum.units for stratum in held]),
         )
 
 

@@ -247,7 +247,7 @@ def reduce(
 
     `only` these of them; `counted`: what was given before.
     """
-    tally = Tally(teller=teller, already=counted.already)
+    tally = Tally(teller, counted.already)
     read_ = _by_rows(conn, asked, holdings, tally, only=only)
     return _reduced(asked, tally, read_, None)
 
@@ -273,7 +273,7 @@ def reduce_by_index(
         apart = behind | _promised(conn, asked.own)
         if len(apart) > _MANY:
             return None
-        tally = Tally(teller=teller, already=counted.already)
+        tally = Tally(teller, counted.already)
         read_: dict[Key, tuple[Picked, ...]] = {}
         if apart:
             rows = read(conn, asked, apart)
@@ -320,37 +320,34 @@ def _by_rows(
         consent_ids=named_by(asked, holdings, "consent_id", donors),
     )
     picked: dict[Key, list[Picked]] = defaultdict(list)
-    strata: dict[str, set[Key]] = defaultdict(set)
+    strata: dict[str, set[int]] = defaultdict(set)
     for row in holdings:
         if only is not None and row.id not in only:
             continue
         key, ends = reader.key(row)
-        one = _picked(row, asked, whole=only is not None)
+        one, number = _picked(row, asked, whole=only is not None), tally.number(key)
         picked[key].append(one)
-        strata[row.donor_id].add(key)
-        tally.items[key] += 1
-        tally.units[key] += one.units
+        strata[row.donor_id].add(number)
+        tally.items[number] += 1
+        tally.units[number] += one.units
         if ends is not None:
-            tally.ends_on(key, ends)
-    for donor_id, keys in strata.items():
-        tally.people[frozenset(keys), donor_id in tally.already] += 1
+            tally.ends_on(number, ends)
+    for donor_id, numbers in strata.items():
+        tally.people(frozenset(numbers), 1, already=donor_id in tally.already)
     return {key: tuple(each) for key, each in picked.items()}
 
 
 def _reduced(
     asked: Asked, tally: Tally, read_: dict[Key, tuple[Picked, ...]], found: ByIndex | None
 ) -> Reduced:
-    numbers = tally.numbered()
+    order = tally.order()
+    strata = tally.strata(order)
+    keys = {one.id: tally.keys[number] for one, number in zip(strata, order, strict=True)}
     return Reduced(
-        cohort=Cohort(
-            strata={number: key for key, number in numbers.items()},
-            read=read_,
-            asked=asked,
-            found=found,
-        ),
-        strata=tally.strata(numbers),
+        cohort=Cohort(strata=keys, read=read_, asked=asked, found=found),
+        strata=strata,
         profiles=tally.profiles(),
-        donor_groups=tally.groups(numbers),
+        donor_groups=tally.groups(order),
         rests_on=frozenset(tally.teller.rests_on),
     )
 

@@ -8,7 +8,7 @@ same register gives the same document, whichever way it was counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -27,61 +27,86 @@ from policies.consent import Profile, ProfileId
 from policies.request import DonorGroup, Stratum, StratumId, Value
 
 
-@dataclass(slots=True, kw_only=True)
 class Tally:
-    """What was counted so far, by stratum; owns the counts."""
+    """What was counted so far, by stratum; owns the counts. Strata are numbered as they come."""
 
-    teller: Teller
-    already: frozenset[str]
-    items: Counter[Key] = field(default_factory=Counter)
-    units: Counter[Key] = field(default_factory=Counter)
-    ends: dict[Key, date] = field(default_factory=dict)
-    people: Counter[tuple[frozenset[Key], bool]] = field(default_factory=Counter)
+    def __init__(self, teller: Teller, already: frozenset[str]) -> None:
+        self.teller, self.already = teller, already
+        self.keys: list[Key] = []
+        self.items: list[int] = []
+        self.units: list[int] = []
+        self._numbers: dict[Key, int] = {}
+        self._ends: dict[int, date] = {}
+        self._people: Counter[tuple[frozenset[int], bool]] = Counter()
 
-    def ends_on(self, key: Key, day: date) -> None:
+    def number(self, key: Key) -> int:
+        """The number of a stratum."""
+        number = self._numbers.setdefault(key, len(self.keys))
+        if number == len(self.keys):
+            self.keys.append(key)
+            self.items.append(0)
+            self.units.append(0)
+        return number
+
+    def ends_on(self, number: int, day: date) -> None:
         """A consent of the stratum ends on a day."""
-        if day < self.ends.get(key, date.max):
-            self.ends[key] = day
+        if day < self._ends.get(number, date.max):
+            self._ends[number] = day
 
-    def numbered(self) -> dict[Key, StratumId]:
-        """The strata, numbered by what they say."""
-        order, ends = self.teller.order, self.ends
-        told = sorted(self.items, key=lambda key: (order(key), ends.get(key, date.max)))
-        return {key: StratumId(f"s{number}") for number, key in enumerate(told, start=1)}
+    def people(self, strata: frozenset[int], many: int, *, already: bool) -> None:
+        """So many people have something in exactly these strata."""
+        self._people[strata, already] += many
 
-    def _facts(self, key: Key) -> dict[str, Value]:
-        facts = self.teller.facts(key)
-        if key in self.ends:
-            facts["consent.earliest_expiry"] = self.ends[key]
+    def order(self) -> list[int]:
+        """The strata by what they say."""
+        order, ends = self.teller.order, self._ends
+
+        def says(number: int) -> tuple[Any, ...]:
+            return (*order(self.keys[number]), ends.get(number, date.max))
+
+        return sorted(range(len(self.keys)), key=says)
+
+    def strata(self, order: Sequence[int]) -> tuple[Stratum, ...]:
+        """The strata as the PDP is told of them."""
+        people = [0] * len(self.keys)
+        for (numbers, _), many in self._people.items():
+            for number in numbers:
+                people[number] += many
+        return tuple(
+            [
+                Stratum(
+                    id=StratumId(f"s{place}"),
+                    profile=self.keys[number].profile,
+                    facts=self._facts(number),
+                    items=self.items[number],
+                    units=self.units[number],
+                    people=people[number],
+                )
+                for place, number in enumerate(order, start=1)
+            ]
+        )
+
+    def _facts(self, number: int) -> dict[str, Value]:
+        facts = self.teller.facts(self.keys[number])
+        if number in self._ends:
+            facts["consent.earliest_expiry"] = self._ends[number]
         return facts
 
-    def strata(self, numbers: Mapping[Key, StratumId]) -> tuple[Stratum, ...]:
-        """The strata as the PDP is told of them."""
-        people: Counter[Key] = Counter()
-        for (keys, _), many in self.people.items():
-            for key in keys:
-                people[key] += many
-        return tuple(
-            Stratum(
-                id=number,
-                profile=key.profile,
-                facts=self._facts(key),
-                items=self.items[key],
-                units=self.units[key],
-                people=people[key],
-            )
-            for key, number in numbers.items()
-        )
-
-    def groups(self, numbers: Mapping[Key, StratumId]) -> tuple[DonorGroup, ...]:
+    def groups(self, order: Sequence[int]) -> tuple[DonorGroup, ...]:
         """Who is in which strata."""
-        order = {number: place for place, number in enumerate(numbers.values())}
+        places = {number: place for place, number in enumerate(order, start=1)}
+        ids = [StratumId(f"s{place}") for place in range(len(order) + 1)]
         told = sorted(
-            (tuple(sorted((numbers[key] for key in keys), key=order.__getitem__)), before, many)
-            for (keys, before), many in self.people.items()
+            [
+                (sorted([places[number] for number in numbers]), already, many)
+                for (numbers, already), many in self._people.items()
+            ]
         )
         return tuple(
-            DonorGroup(strata=strata, people=many, already=before) for strata, before, many in told
+            [
+                DonorGroup(strata=tuple([ids[one] for one in where]), people=many, already=already)
+                for where, already, many in told
+            ]
         )
 
     def profiles(self) -> dict[ProfileId, Profile]:
@@ -99,7 +124,7 @@ class ByIndex:
     kinds: frozenset[str]
     linked: NDArray[np.bool_]  # by sheaf: linked otherwise than most
     teller: Teller
-    contexts: dict[tuple[int, int, bool], Key] = field(default_factory=dict)
+    numbers: dict[tuple[int, bool], dict[int, int]] = field(default_factory=dict)
 
     def rows(self, conn: Connection, keys: Iterable[Key]) -> list[Row[Any]]:
         """The holdings of some strata, as their rows stand in the caller's transaction.
@@ -158,17 +183,14 @@ class ByIndex:
 
     def key(self, context: int, item: int, *, linked: bool) -> Key:
         """The stratum of an item in a context. `linked`: otherwise than most donors."""
-        key = self.contexts.get((context, item, linked))
-        if key is None:
-            collection, consent, who = self.there.contexts.all[context]
-            key = self.contexts[context, item, linked] = self.teller.key(
-                self.there.collections.all[collection],
-                self.there.items.all[item],
-                self.there.people.all[who],
-                self.there.consents.all[consent],
-                True if linked else self.teller.linked_otherwise,
-            )
-        return key
+        collection, consent, who = self.there.contexts.all[context]
+        return self.teller.key(
+            self.there.collections.all[collection],
+            self.there.items.all[item],
+            self.there.people.all[who],
+            self.there.consents.all[consent],
+            True if linked else self.teller.linked_otherwise,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,65 +254,48 @@ def by_index(  # noqa: PLR0913 - everything a holding is compared with, each onc
     ends = np.full(where, NEVER, dtype=np.int64)
     np.minimum.at(ends, code, counts.ends)
     # 3
+    before = [*tally.items]
     some = np.flatnonzero(donors)
     for one, many, end in zip(
-        some.tolist(), donors[some].tolist(), ends[some].tolist(), strict=True
+        some.tolist(), donors[some].astype(np.int64).tolist(), ends[some].tolist(), strict=True
     ):
         context = int(used[first[one // draws]])
-        keys = _drawn(
-            found,
-            tally,
-            context,
-            one % draws,
-            int(many),
-            end,
-            linked=False,
-            units=units_each == 1,
-        )
-        tally.people[keys, False] += int(many)
+        strata = _drawn(found, tally, context, one % draws, many, end, linked=False)
+        tally.people(strata, many, already=False)
     for donor_id, held in counts.apart:
-        everything = frozenset[Key]()
+        everything = frozenset[int]()
         for context, draw, end in held:
-            everything |= _drawn(
-                found,
-                tally,
-                int(used[first[at[context]]]),
-                draw,
-                1,
-                end,
-                linked=donor_id in linked,
-                units=units_each == 1,
-            )
-        tally.people[everything, donor_id in tally.already] += 1
+            rep = int(used[first[at[context]]])
+            everything |= _drawn(found, tally, rep, draw, 1, end, linked=donor_id in linked)
+        tally.people(everything, 1, already=donor_id in tally.already)
     if units_each > 1:
-        tally.units.update(found.units(units_each))
+        for key, units in found.units(units_each).items():
+            tally.units[tally.number(key)] += units
+    else:  # one of each
+        before += [0] * (len(tally.items) - len(before))
+        for number, items in enumerate(before):
+            tally.units[number] += tally.items[number] - items
     return found
 
 
 def _drawn(
-    found: ByIndex,
-    tally: Tally,
-    context: int,
-    draw: int,
-    donors: int,
-    end: int,
-    *,
-    linked: bool,
-    units: bool,
-) -> frozenset[Key]:
+    found: ByIndex, tally: Tally, context: int, draw: int, donors: int, end: int, *, linked: bool
+) -> frozenset[int]:
     """Count what was drawn of so many donors alike; the strata it is in."""
-    there = found.there
-    keys = [found.key(context, item, linked=linked) for item in there.draws.all[draw]]
-    for key in keys:
-        tally.items[key] += donors
-        if units:
-            tally.units[key] += donors
+    there, numbers = found.there, found.numbers.setdefault((context, linked), {})
+    drawn = there.draws.all[draw]
+    for item in drawn:
+        number = numbers.get(item)
+        if number is None:
+            number = numbers[item] = tally.number(found.key(context, item, linked=linked))
+        tally.items[number] += donors
+    strata = frozenset([numbers[item] for item in drawn])
     if end != NEVER:
         said = there.consents.all[there.contexts.all[context].consent]
         if said is not None and not tally.teller.is_void(said):
-            for key in keys:
-                tally.ends_on(key, date.fromordinal(end))
-    return frozenset(keys)
+            for number in strata:
+                tally.ends_on(number, date.fromordinal(end))
+    return strata
 
 
 def _alike(
