@@ -189,7 +189,10 @@ class Hearing:
         # Of the same types as well: a fact that is no boolean must be refused, though 1 == True.
         types = tuple(map(type, stratum.facts.values()))
         like = (tuple(stratum.facts.items()), types, told, covers)
-        heard = self._kept.get(like)
+        try:
+            heard = self._kept.get(like)
+        except TypeError:  # of a value that no fact can be, as is said now
+            heard = None
         if heard is None:
             strata.verify_facts(stratum.facts, Level.STRATUM, self.vocabulary)
             scope = self.request.stratum(stratum.facts, self.vocabulary.derived[Level.STRATUM])

@@ -43,6 +43,7 @@ MOST_UNITS = 100
 _PLACES = 64  # holdings in one sheaf at the most: a bit for each
 _AT_ONCE = 500  # holdings looked for by one statement
 _CHUNK = 1 << 17  # holdings worked on together
+_TOLD = 10_000  # donors read between two tellings of progress
 _FRESH = 1 << 18  # new ids before all are sorted anew
 NEVER = date.max.toordinal()
 
@@ -227,7 +228,7 @@ class There:
             self._take(rows, waiting)
             if len(waiting.holdings) >= _CHUNK:
                 waiting.flush()
-            if number % 10_000 == 0:
+            if number % _TOLD == 0:
                 progress(number)
         waiting.flush()
         self._all = None
