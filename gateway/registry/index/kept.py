@@ -60,8 +60,9 @@ class Index:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is one to ask."""
-        return self._there is not None
+        """Whether there is one to ask; while it is brought up to date, that is waited for."""
+        with self._door:
+            return self._there is not None
 
     def open(
         self,
