@@ -142,6 +142,10 @@ class Bank:
         """Have the cohort index, made from the rows if it must be; never within a transaction."""
         self.index.open(self.database, self.origin, self.index_file, self.today(), progress)
 
+    def keep_index(self) -> None:
+        """Write the cohort index down, so that the next start need not read anew what changed since."""
+        self.index.keep(self.database, self.origin, self.index_file)
+
     @property
     def index_file(self) -> Path:
         """Where the cohort index is kept: it can always be made anew."""

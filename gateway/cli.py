@@ -137,6 +137,12 @@ def serve() -> None:
         with bank.database.read() as conn:
             tell_differing(generations.differing(conn))
             tell_unknown(openings.unknown(conn))
+        # Before the door opens: no researcher waits for what is read once.
+        bank.open_index(
+            lambda donors: out.print(
+                f"队列索引 · cohort index: {donors:,} 名提供者 · donors", highlight=False
+            )
+        )
         # The server gives a signal back once it has shut down: by then it must not kill us, for the
         # database is still to be closed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -153,6 +159,7 @@ def serve() -> None:
                 log_level="warning",
                 timeout_graceful_shutdown=10,
             )
+        bank.keep_index()
 
 
 @app.command()

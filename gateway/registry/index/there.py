@@ -43,7 +43,7 @@ MOST_UNITS = 100
 _PLACES = 64  # holdings in one sheaf at the most: a bit for each
 _AT_ONCE = 500  # holdings looked for by one statement
 _CHUNK = 1 << 17  # holdings worked on together
-_TOLD = 10_000  # donors read between two tellings of progress
+_TOLD = 100_000  # donors read between two tellings of progress
 _FRESH = 1 << 18  # new ids before all are sorted anew
 NEVER = date.max.toordinal()
 
