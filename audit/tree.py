@@ -8,7 +8,7 @@ and sees what that connection sees. Rows are only ever added to, so a tile longe
 asked for is cut to that tree.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     MetaData,
+    Row,
     Select,
     SmallInteger,
     String,
@@ -44,7 +45,7 @@ from audit.tiles import (
     width_at,
 )
 
-_CHUNK: Final = 1024  # leaves per statement when streaming: about 1 MB
+CHUNK: Final = 4 * TILE_WIDTH  # leaves per statement when streaming: about 1 MB
 _DOCUMENTS: Final = 64  # documents per statement: they may be large
 
 metadata: Final = MetaData(
@@ -123,6 +124,13 @@ log_opening: Final = Table(
 # Said once: to build a statement costs more than to run it, and these run for every entry.
 _HEAD: Final = select(log_head).where(log_head.c.origin == bindparam("whose"))
 _LOCKED_HEAD: Final = _HEAD.with_for_update()
+_ALL_LEAVES: Final = (
+    select(log_leaf.c.idx, log_leaf.c.leaf, log_leaf.c.leaf_hash)
+    .where(log_leaf.c.origin == bindparam("whose"), log_leaf.c.idx > bindparam("after"))
+    .order_by(log_leaf.c.idx)
+    .limit(CHUNK)
+)
+_SOME_LEAVES: Final = _ALL_LEAVES.where(log_leaf.c.idx < bindparam("before"))
 
 
 @lru_cache
@@ -206,33 +214,20 @@ def leaf(conn: Connection, origin: str, index: int) -> bytes:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredLeaf:
-    """A leaf as the table holds it, unchecked."""
-
-    index: int
-    leaf: bytes
-    leaf_hash: bytes
-
-
 def stored_leaves(
     conn: Connection, origin: str, start: int = 0, stop: int | None = None
-) -> Iterator[StoredLeaf]:
-    """The rows from `start` to before `stop` in order, a chunk at a time, as they are."""
+) -> Iterator[Sequence[Row[int, bytes, bytes]]]:
+    """The rows (index, leaf, leaf hash) from `start` to before `stop` in order, as they are.
+
+    1,024 at a time, fewer only at the end; without `stop`, all there are.
+    """
+    query = _ALL_LEAVES if stop is None else _SOME_LEAVES
     after = start - 1
     while True:
-        query = (
-            select(log_leaf.c.idx, log_leaf.c.leaf, log_leaf.c.leaf_hash)
-            .where(log_leaf.c.origin == origin, log_leaf.c.idx > after)
-            .order_by(log_leaf.c.idx)
-            .limit(_CHUNK)
-        )
-        if stop is not None:
-            query = query.where(log_leaf.c.idx < stop)
-        rows = conn.execute(query).all()
-        for row in rows:
-            yield StoredLeaf(index=row.idx, leaf=row.leaf, leaf_hash=row.leaf_hash)
-        if len(rows) < _CHUNK:
+        rows = conn.execute(query, {"whose": origin, "after": after, "before": stop}).all()
+        if rows:
+            yield rows
+        if len(rows) < CHUNK:
             return
         after = rows[-1].idx
 
@@ -245,11 +240,12 @@ def leaves(conn: Connection, origin: str, start: int, stop: int) -> Iterator[byt
     if not 0 <= start <= stop <= head(conn, origin).size:
         raise NotInLogError(f"`{origin}` does not have the entries `{start}` to `{stop}`")
     expected = start
-    for row in stored_leaves(conn, origin, start, stop):
-        if row.index != expected or merkle.leaf_hash(row.leaf) != row.leaf_hash:
-            raise LogCorruptError(f"entry `{expected}` of `{origin}` is missing or changed")
-        yield row.leaf
-        expected += 1
+    for rows in stored_leaves(conn, origin, start, stop):
+        for index, entry, hashed in rows:
+            if index != expected or merkle.leaf_hash(entry) != hashed:
+                raise LogCorruptError(f"entry `{expected}` of `{origin}` is missing or changed")
+            yield entry
+            expected += 1
     if expected != stop:
         raise LogCorruptError(f"entry `{expected}` of `{origin}` is missing")
 
