@@ -142,7 +142,6 @@ class _Chunk:
 class _Part:
     """What the entries of one part came to."""
 
-    left: tuple[bytes, ...]  # the peaks of the tree before it, as it took them to be
     tree: CompactRange  # the tree with it
     roots: tuple[bytes, ...]  # of its full tiles
     first_us: int | None
@@ -193,7 +192,10 @@ def check(
         with ProcessPoolExecutor(min(processes, len(complete)), get_context("spawn")) as pool:
             work = partial(_check_apart, conn.engine.url, origin, part)
             try:
-                for found in pool.map(work, complete):
+                for left, found in pool.map(work, complete):
+                    whole.verify_left(left)
+                    if isinstance(found, LogCorruptError):
+                        raise found
                     if whole.add(found) < part:
                         raise LogCorruptError(f"entry `{whole.tree.size}` of `{origin}` is missing")
             finally:
@@ -233,13 +235,17 @@ class _Whole:
         self.tree = CompactRange()
         self.last_us: int | None = None
 
+    def verify_left(self, left: tuple[bytes, ...]) -> None:
+        """Raise `LogCorruptError` unless these are the peaks of the parts so far."""
+        if left != self.tree.peaks:
+            raise LogCorruptError(
+                f"the tiles of `{self._origin}` do not give the root of its first"
+                f" `{self.tree.size}` entries"
+            )
+
     def add(self, part: _Part) -> int:
         """The next part; how many entries it has."""
         start = self.tree.size
-        if part.left != self.tree.peaks:
-            raise LogCorruptError(
-                f"the tiles of `{self._origin}` do not give the root of its first `{start}` entries"
-            )
         if part.first_us is not None:
             if self.last_us is not None and part.first_us <= self.last_us:
                 raise LogCorruptError(
@@ -291,12 +297,17 @@ class _Whole:
             raise LogCorruptError(f"tile `{above + 1}/{n}` of `{self._origin}` is missing or wrong")
 
 
-def _check_apart(url: URL, origin: str, entries: int, start: int) -> _Part:
-    """Check one complete part in a process of its own."""
+def _check_apart(
+    url: URL, origin: str, entries: int, start: int
+) -> tuple[tuple[bytes, ...], _Part | LogCorruptError]:
+    """Check one complete part in a process of its own: the peaks it began with, and what came of it."""
     with _engine(url).connect() as conn:
         read = TileReader(conn, origin, start)
         left = tuple(read(level, index) for level, index in complete_subtrees(0, start))
-        return _check_part(conn, origin, CompactRange(start, left), entries)
+        try:
+            return left, _check_part(conn, origin, CompactRange(start, left), entries)
+        except LogCorruptError as error:
+            return left, error  # if `left` is wrong, that is what is wrong
 
 
 @lru_cache
@@ -335,16 +346,14 @@ def _check_part(conn: Connection, origin: str, before: CompactRange, entries: in
                     tree.append(hashed)
     if tree.size < before.size + entries:
         checkpoints.finish(tree)
-    return _Part(
-        left=before.peaks, tree=tree, roots=tuple(roots), first_us=first_us, last_us=last_us
-    )
+    return _Part(tree=tree, roots=tuple(roots), first_us=first_us, last_us=last_us)
 
 
 def _stored_tiles(
     conn: Connection, origin: str, level: int, first: int, last: int
 ) -> dict[int, bytes]:
     which = {"whose": origin, "at_level": level, "first": first, "last": last}
-    return {row.n: row.data for row in conn.execute(_TILES, which)}
+    return {row.n: row.data for row in conn.execute(_TILES, which).all()}
 
 
 class _CheckpointCheck:
@@ -454,7 +463,7 @@ def _one_by_one(origin: str, start: int, rows: Sequence[Row[int, bytes, bytes]])
             named.setdefault(digest, expected)
     return _Chunk(
         start=start,
-        hashes=[row.leaf_hash for row in rows],
+        hashes=[hashed for _, _, hashed in rows],
         first_us=read[0].time_us,
         last_us=read[-1].time_us,
         docs=named,
@@ -504,7 +513,7 @@ def _verify_openings(conn: Connection, origin: str, chunk: _Chunk) -> None:
     """Check what opens commitments of these leaves, as far as it was not erased."""
     last = chunk.start + len(chunk.hashes) - 1
     which = {"whose": origin, "first": chunk.start, "last": last}
-    for index, name, salt, value in conn.execute(_OPENINGS, which):
+    for index, name, salt, value in conn.execute(_OPENINGS, which).all():
         try:
             opens = chunk.commits(index).get(name) == commitment(salt, value)
         except LeafError:

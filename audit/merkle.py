@@ -79,12 +79,6 @@ class CompactRange:
         self._peaks.append(hashed)
         self._size += 1 << height
 
-    def extend(self, more: "CompactRange") -> None:
-        """Add the leaves of `more`; raises `ProofError` where its first subtree cannot begin."""
-        heights = [height for height in range(more.size.bit_length()) if more.size >> height & 1]
-        for height, peak in zip(reversed(heights), more.peaks, strict=True):
-            self.append(peak, height)
-
     def root(self) -> bytes:
         """The RFC 6962 root of the leaves so far; of none, the hash of the empty string."""
         return _fold(self._peaks)
