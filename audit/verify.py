@@ -608,14 +608,15 @@ def _hash_list(container: Container) -> bytes:
     hashes = bytearray()
     with _reading(container, HASHES) as stream:
         while lines := stream.read(HASH_LINE << 12):
-            count, digits = len(lines) // HASH_LINE, lines.translate(None, b"\n")
-            if lines[HASH_LINE - 1 :: HASH_LINE] != b"\n" * count or len(digits) != 64 * count:
+            count, rest = divmod(len(lines), HASH_LINE)
+            digits = lines.translate(None, b"\n")
+            if rest or lines[HASH_LINE - 1 :: HASH_LINE] != b"\n" * count:
                 raise _torn(HASHES)
             try:
                 some = bytes.fromhex(digits.decode())
             except ValueError:
                 raise _torn(HASHES) from None
-            if some.hex().encode() != digits:  # capitals, spaces
+            if len(some) != 32 * count or some.hex().encode() != digits:  # capitals, spaces
                 raise _torn(HASHES)
             hashes += some
     return bytes(hashes)
@@ -733,7 +734,7 @@ def _at_once(start: int, lines: list[bytes]) -> Run | None:
     in_place = list(map(int, indices)) == list(range(start, start + count))
     if not in_place or not all(map(operator.lt, times, times[1:])):
         return None
-    hashes = [_leaf_hash(line[:-1]) for line in lines]
+    hashes = [hashlib.sha256(b"\x00" + line[:-1]).digest() for line in lines]  # RFC 6962 §2.1
     first = dict(zip(reversed(docs), reversed(range(start, start + count)), strict=True))
     documents: dict[str, int] = {}
     for listed, index in sorted(first.items(), key=operator.itemgetter(1)):
@@ -742,7 +743,7 @@ def _at_once(start: int, lines: list[bytes]) -> Run | None:
     return Run(
         hashes=b"".join(hashes),
         roots=tuple(_root(hashes[at : at + 256]) for at in range(0, count - count % 256, 256)),
-        types=Counter(kind.decode() for kind in kinds),
+        types=Counter({kind.decode(): many for kind, many in Counter(kinds).items()}),
         documents=documents,
         first_time=times[0].decode(),
         last_time=times[-1].decode(),
