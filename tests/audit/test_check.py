@@ -1,7 +1,6 @@
 """One change to any stored byte, and the check names the record."""
 
 import json
-import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def filled(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def full(filled, tmp_path):
-    engine = bank.open_bank(Path(shutil.copy(filled, tmp_path)))
+    engine = bank.open_bank(bank.copy_bank(filled, tmp_path / "bank.db"))
     yield engine
     engine.dispose()
 
@@ -377,7 +376,7 @@ def long_filled(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def long(long_filled, tmp_path):
-    engine = bank.open_bank(Path(shutil.copy(long_filled, tmp_path)))
+    engine = bank.open_bank(bank.copy_bank(long_filled, tmp_path / "bank.db"))
     yield engine
     engine.dispose()
 
