@@ -283,6 +283,21 @@ def verify_durability(connection: Connection) -> None:
             raise SettingsError(f"sqlite keeps {name} at `{got}`, `{wanted}` is needed")
 
 
+def rewritable(connection: Connection) -> list[str]:
+    """The append-only tables that this role could change all the same, by name; on a file, none is said.
+
+    Their triggers refuse it to everybody, but an owner may drop a trigger (docs/postgresql.md).
+    """
+    if connection.dialect.name != "postgresql":
+        return []
+    asked = """
+        SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE t.tgfoid = to_regproc('append_only')
+        AND (pg_has_role(c.relowner, 'USAGE') OR has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'))
+        ORDER BY c.relname"""
+    return list(connection.execute(text(asked)).scalars())
+
+
 def _verify_server(raw: Any) -> None:
     version = raw.info.server_version // 10_000
     if version < OLDEST:
