@@ -176,32 +176,35 @@ class Database:
             os.close(self._lock)
 
     def _write(self) -> None:
-        ended = False
-        while not ended:
-            batch, ended = self._wait()
-            if batch:
-                self._run(batch)
+        going = True
+        while going:
+            job = self._jobs.get()
+            going = job is not None and self._run([job])
 
-    def _wait(self) -> tuple[list[_Job], bool]:
-        batch: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            batch.append(job)
-            if len(batch) == BATCH:
-                return batch, False
+    def _join(self, batch: list[_Job]) -> bool:
+        """Let whoever waits into the batch, as long as there is room; False once none will come any more."""
+        while len(batch) < BATCH:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
-                return batch, False
-        return batch, True
+                return True
+            if job is None:
+                return False
+            batch.append(job)
+        return True
 
-    def _run(self, batch: list[_Job]) -> None:
+    def _run(self, batch: list[_Job]) -> bool:
+        """Run and commit whoever waits with the batch; False once none will come any more."""
+        going = True
         done: list[tuple[Future[Any], Any]] = []
         try:
             with self.engine.connect() as connection:
                 connection.info["write"] = True  # `_begin` takes the write lock
                 transaction = connection.begin()
                 try:
+                    # Whoever came while another process had the lock goes along: to wait for its next
+                    # turn would cost them as long again (bench/group_commit.py).
+                    going = self._join(batch)
                     for unit, future in batch:
                         done += _savepoint(connection, unit, future)
                     # A crash before this line leaves nothing of the batch; after it, all of it.
@@ -218,8 +221,9 @@ class Database:
             for _, future in batch:
                 if not future.done():
                     future.set_exception(unknown)
-            return
+            return going
         self.acknowledge(done)
+        return going
 
     def acknowledge(self, done: list[tuple[Future[Any], Any]]) -> None:
         """Let the answers of a committed batch go."""

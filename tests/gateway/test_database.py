@@ -227,6 +227,32 @@ def test_two_writers_of_one_database_take_turns(database: Database) -> None:
 
 
 @pytest.mark.postgresql
+def test_who_came_while_another_process_wrote_goes_in_one_transaction(database: Database) -> None:
+    other = Database(database.place)
+    commits = []
+    event.listen(other.engine, "commit", lambda _conn: commits.append(1))
+    writing, gate = threading.Event(), threading.Event()
+
+    def hold(_conn: Connection) -> None:
+        writing.set()
+        gate.wait(10)
+
+    held = database.submit(hold)
+    assert writing.wait(10)
+    first = other.submit(insert(0))
+    with store._server() as server:
+        asks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while server.execute(asks).fetchone() == (0,):
+            pass  # until its writer asks for the lock
+    rest = [other.submit(insert(n)) for n in range(1, BATCH)]
+    gate.set()
+    assert [one.result(20) for one in [first, *rest]] == list(range(BATCH))
+    held.result(10)
+    assert len(commits) == 1
+    other.close()
+
+
+@pytest.mark.postgresql
 def test_a_reader_sees_one_snapshot(database: Database) -> None:
     with database.read() as conn:
         assert conn.execute(sa.select(TABLE.c.n)).all() == []
