@@ -45,8 +45,8 @@ from audit.tree import (
     CHUNK,
     LogCorruptError,
     NotInLogError,
-    TileReader,
     documents,
+    from_tiles,
     head,
     latest_checkpoint,
     leaf,
@@ -161,7 +161,8 @@ def check_head(conn: Connection, origin: str) -> None:
         raise LogCorruptError(f"the head of `{origin}` counts `{newest.size}`, its entries do not")
     if newest.size:
         entry = leaf(conn, origin, newest.size - 1)
-        if TileReader(conn, origin, newest.size)(0, newest.size - 1) != leaf_hash(entry):
+        at = newest.size - 1
+        if from_tiles(conn, origin, newest.size, lambda read: read(0, at)) != leaf_hash(entry):
             raise LogCorruptError(f"entry `{last}` of `{origin}` is not the one in its tile")
         if _facts(entry, origin, newest.size - 1).time_us != newest.last_time_us:
             raise LogCorruptError(f"entry `{last}` of `{origin}` does not bear the head's time")
@@ -302,8 +303,8 @@ def _check_apart(
 ) -> tuple[tuple[bytes, ...], _Part | LogCorruptError]:
     """Check one complete part in a process of its own: the peaks it began with, and what came of it."""
     with _engine(url).connect() as conn:
-        read = TileReader(conn, origin, start)
-        left = tuple(read(level, index) for level, index in complete_subtrees(0, start))
+        peaks = tuple(complete_subtrees(0, start))
+        left = from_tiles(conn, origin, start, lambda read: tuple(read(*at) for at in peaks))
         try:
             return left, _check_part(conn, origin, CompactRange(start, left), entries)
         except LogCorruptError as error:
