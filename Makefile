@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The tests that touch a database.
+STORED := tests/gateway tests/journeys $(addprefix tests/audit/test_,check.py faults.py log.py package.py)
 
 .PHONY: help demo serve test mutants test-long check bench setup clean
 help: ## what can be made
@@ -37,14 +39,14 @@ check: $(READY) ## everything but tests: format, lint, types, floors, packs, con
 test: $(READY) ## all tests, with the coverage floors; those that touch a database on PostgreSQL too
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term -m "not long"
 	$(BIN)/python -m coverage report --include='policies/*,audit/*' --fail-under=100 --skip-covered
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" --on postgresql tests/gateway tests/journeys
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" --on postgresql $(STORED)
 
 mutants: $(READY) ## rules changed in one place that no case notices, by name
 	$(BIN)/python -m tests.oracle.test_mutation
 
 test-long: $(READY) ## the long campaigns
 	$(BIN)/python -m pytest -m long
-	$(BIN)/python -m pytest -m long --on postgresql tests/gateway tests/journeys
+	$(BIN)/python -m pytest -m long --on postgresql $(STORED)
 
 bench: $(READY) ## the cost of deciding beside two engines, of a durable decision, and of loading a bank
 	$(BIN)/python -m bench.policies

@@ -25,6 +25,10 @@ VERSION: Final = 1
 # RFC 8785 §3.2.2.3 rests on IEEE 754 doubles: beyond 2**53 an integer would not survive them.
 _MAX_INTEGER: Final = 2**53 - 1
 _CODE: Final = re.compile(r"[!-~]{1,200}")
+# ASCII names: code point order is the UTF-16 order RFC 8785 asks for.
+_SPELL: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
+).encode
 
 Randomness = Callable[[int], bytes]
 """`randomness(n)` gives n unpredictable bytes, as `os.urandom` does."""
@@ -119,7 +123,11 @@ def seal(draft: Draft, *, index: int, time: datetime, randomness: Randomness) ->
         "docs": [digest.hex() for digest in documents],
         "commit": {one.name: commitment(one.salt, one.value).hex() for one in openings},
     }
-    leaf = canonical({key: value for key, value in fields.items() if value not in (None, [], {})})
+    if index > _MAX_INTEGER:
+        raise LeafError(f"`{index}` does not fit the 53 bits of a JSON number")
+    # Nothing but short ASCII texts and that number: `canonical` would find nothing to refuse.
+    told = {key: value for key, value in fields.items() if value not in (None, [], {})}
+    leaf = _SPELL(told).encode()
     if len(leaf) > MAX_LEAF_SIZE:
         raise LeafTooLargeError(f"a leaf of `{len(leaf)}` bytes exceeds `{MAX_LEAF_SIZE}`")
     return SealedLeaf(
@@ -153,13 +161,7 @@ def canonical(value: object) -> bytes:
     are refused (their spelling is where implementations differ), as are lone surrogates, which
     RFC 8785 §3.2.2.2 calls an error. Raises `LeafError`.
     """
-    text = json.dumps(
-        _plain(value),
-        ensure_ascii=False,
-        allow_nan=False,
-        separators=(",", ":"),
-        sort_keys=True,  # ASCII names: code point order is the UTF-16 order RFC 8785 asks for
-    )
+    text = _SPELL(_plain(value))
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
-from audit.merkle import HASH_SIZE, CompactRange
+from audit.merkle import HASH_SIZE, root_of_row
 
 TILE_HEIGHT: Final = 8  # levels of the RFC 6962 tree in one tile
 TILE_WIDTH: Final = 256  # tlog-tiles: "Full tiles MUST be exactly 256 hashes wide"
@@ -113,10 +113,7 @@ def place_of_node(level: int, index: int) -> Place:
 
 def root_of_hashes(data: bytes) -> bytes:
     """The root over the concatenated hashes `data`."""
-    tree = CompactRange()
-    for hashed in split_hashes(data):
-        tree.append(hashed)
-    return tree.root()
+    return root_of_row(split_hashes(data))
 
 
 def split_hashes(data: bytes) -> tuple[bytes, ...]:

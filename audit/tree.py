@@ -8,10 +8,10 @@ and sees what that connection sees. Rows are only ever added to, so a tile longe
 asked for is cut to that tree.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     MetaData,
+    Row,
     Select,
     SmallInteger,
     String,
@@ -32,10 +33,9 @@ from sqlalchemy import (
 
 from audit import merkle
 from audit.leaf import Document, Opening
-from audit.merkle import HASH_SIZE, CompactRange
+from audit.merkle import HASH_SIZE, CompactRange, ReadNode
 from audit.tiles import (
     TILE_WIDTH,
-    Tile,
     encode_bundle,
     place_of_node,
     right_edge,
@@ -44,7 +44,9 @@ from audit.tiles import (
     width_at,
 )
 
-_CHUNK: Final = 1024  # leaves per statement when streaming: about 1 MB
+T = TypeVar("T")
+
+CHUNK: Final = 4 * TILE_WIDTH  # leaves per statement when streaming: about 1 MB
 _DOCUMENTS: Final = 64  # documents per statement: they may be large
 
 metadata: Final = MetaData(
@@ -123,18 +125,28 @@ log_opening: Final = Table(
 # Said once: to build a statement costs more than to run it, and these run for every entry.
 _HEAD: Final = select(log_head).where(log_head.c.origin == bindparam("whose"))
 _LOCKED_HEAD: Final = _HEAD.with_for_update()
+_ALL_LEAVES: Final = (
+    select(log_leaf.c.idx, log_leaf.c.leaf, log_leaf.c.leaf_hash)
+    .where(log_leaf.c.origin == bindparam("whose"), log_leaf.c.idx > bindparam("after"))
+    .order_by(log_leaf.c.idx)
+    .limit(CHUNK)
+)
+_SOME_LEAVES: Final = _ALL_LEAVES.where(log_leaf.c.idx < bindparam("before"))
 
 
 @lru_cache
-def _edge(tiles: int) -> Select[tuple[int, bytes]]:
+def _tiles(count: int) -> Select[tuple[int, int, bytes]]:
     """So many tiles of a log, the first at `level0` and `n0`."""
+    # The origin stands with each: beside all of them, SQLite would read every tile the log has.
     places = [
-        and_(log_tile.c.level == bindparam(f"level{i}"), log_tile.c.n == bindparam(f"n{i}"))
-        for i in range(tiles)
+        and_(
+            log_tile.c.origin == bindparam("whose"),
+            log_tile.c.level == bindparam(f"level{i}"),
+            log_tile.c.n == bindparam(f"n{i}"),
+        )
+        for i in range(count)
     ]
-    return select(log_tile.c.level, log_tile.c.data).where(
-        log_tile.c.origin == bindparam("whose"), or_(*places)
-    )
+    return select(log_tile.c.level, log_tile.c.n, log_tile.c.data).where(or_(*places))
 
 
 class LogError(Exception):
@@ -206,33 +218,20 @@ def leaf(conn: Connection, origin: str, index: int) -> bytes:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredLeaf:
-    """A leaf as the table holds it, unchecked."""
-
-    index: int
-    leaf: bytes
-    leaf_hash: bytes
-
-
 def stored_leaves(
     conn: Connection, origin: str, start: int = 0, stop: int | None = None
-) -> Iterator[StoredLeaf]:
-    """The rows from `start` to before `stop` in order, a chunk at a time, as they are."""
+) -> Iterator[Sequence[Row[int, bytes, bytes]]]:
+    """The rows (index, leaf, leaf hash) from `start` to before `stop` in order, as they are.
+
+    1,024 at a time, fewer only at the end; without `stop`, all there are.
+    """
+    query = _ALL_LEAVES if stop is None else _SOME_LEAVES
     after = start - 1
     while True:
-        query = (
-            select(log_leaf.c.idx, log_leaf.c.leaf, log_leaf.c.leaf_hash)
-            .where(log_leaf.c.origin == origin, log_leaf.c.idx > after)
-            .order_by(log_leaf.c.idx)
-            .limit(_CHUNK)
-        )
-        if stop is not None:
-            query = query.where(log_leaf.c.idx < stop)
-        rows = conn.execute(query).all()
-        for row in rows:
-            yield StoredLeaf(index=row.idx, leaf=row.leaf, leaf_hash=row.leaf_hash)
-        if len(rows) < _CHUNK:
+        rows = conn.execute(query, {"whose": origin, "after": after, "before": stop}).all()
+        if rows:
+            yield rows
+        if len(rows) < CHUNK:
             return
         after = rows[-1].idx
 
@@ -245,11 +244,12 @@ def leaves(conn: Connection, origin: str, start: int, stop: int) -> Iterator[byt
     if not 0 <= start <= stop <= head(conn, origin).size:
         raise NotInLogError(f"`{origin}` does not have the entries `{start}` to `{stop}`")
     expected = start
-    for row in stored_leaves(conn, origin, start, stop):
-        if row.index != expected or merkle.leaf_hash(row.leaf) != row.leaf_hash:
-            raise LogCorruptError(f"entry `{expected}` of `{origin}` is missing or changed")
-        yield row.leaf
-        expected += 1
+    for rows in stored_leaves(conn, origin, start, stop):
+        for index, entry, hashed in rows:
+            if index != expected or merkle.leaf_hash(entry) != hashed:
+                raise LogCorruptError(f"entry `{expected}` of `{origin}` is missing or changed")
+            yield entry
+            expected += 1
     if expected != stop:
         raise LogCorruptError(f"entry `{expected}` of `{origin}` is missing")
 
@@ -322,63 +322,93 @@ def edge_tiles(conn: Connection, origin: str, size: int) -> dict[int, tuple[byte
 
     Raises `LogCorruptError` if one is missing or too short.
     """
-    wanted: list[Tile] = list(right_edge(size))
-    if not wanted:
-        return {}
-    places: dict[str, Any] = {"whose": origin}
-    for i, one in enumerate(wanted):
-        places |= {f"level{i}": one.level, f"n{i}": one.index}
-    rows = conn.execute(_edge(len(wanted)), places)
-    found = {row.level: row.data for row in rows}
+    wanted = {one.level or 0: one for one in right_edge(size)}
+    found = _stored_tiles(conn, origin, [(level, one.index) for level, one in wanted.items()])
     edge: dict[int, tuple[bytes, ...]] = {}
-    for one in wanted:
-        data = found.get(one.level, b"")
+    for level, one in wanted.items():
+        data = found.get((level, one.index), b"")
         if len(data) < one.width * HASH_SIZE:
             raise LogCorruptError(f"`{one.path()}` of `{origin}` is missing or short")
-        edge[one.level or 0] = split_hashes(data[: one.width * HASH_SIZE])
+        edge[level] = split_hashes(data[: one.width * HASH_SIZE])
     return edge
 
 
-class TileReader:
-    """Reads tree nodes from the tiles, each tile once. Owned by one proof."""
+def _stored_tiles(
+    conn: Connection, origin: str, wanted: Iterable[tuple[int, int]]
+) -> dict[tuple[int, int], bytes]:
+    """(level, index) -> the tile as it is stored, of those that are; in one read."""
+    places: dict[str, Any] = {"whose": origin}
+    count = 0
+    for count, (level, n) in enumerate(wanted, 1):
+        places |= {f"level{count - 1}": level, f"n{count - 1}": n}
+    if not count:
+        return {}
+    return {(row.level, row.n): row.data for row in conn.execute(_tiles(count), places).all()}
 
-    def __init__(self, conn: Connection, origin: str, size: int) -> None:
-        """For the tree of the first `size` leaves as `conn` sees it."""
-        self._conn = conn
+
+class TileReader:
+    """Reads tree nodes from the tiles of a log. Owned by one proof."""
+
+    def __init__(
+        self, conn: Connection, origin: str, size: int, tiles: Iterable[tuple[int, int]]
+    ) -> None:
+        """For the tree of the first `size` leaves as `conn` sees it, from these tiles (level, index)."""
         self._origin = origin
         self._size = size
-        self._read: dict[tuple[int, int], bytes] = {}
+        self._read = _stored_tiles(conn, origin, tiles)
 
     def __call__(self, level: int, index: int) -> bytes:
         """The root of node (level, index); raises `LogCorruptError` if its tile is not there."""
         place = place_of_node(level, index)
         key = (place.level, place.index)
-        if key not in self._read:
-            width = width_at(self._size, *key)
-            try:
-                self._read[key] = tile(self._conn, self._origin, *key, width)
-            except NotInLogError as error:
-                raise LogCorruptError(str(error)) from error
-        return root_of_hashes(self._read[key][place.start * HASH_SIZE : place.stop * HASH_SIZE])
+        width = width_at(self._size, *key)
+        data = self._read.get(key, b"")
+        if not 0 < width * HASH_SIZE <= len(data):
+            raise LogCorruptError(
+                f"there is no tile `{place.level}/{place.index}` of width `{width}` in"
+                f" `{self._origin}`"
+            )
+        hashes = data[place.start * HASH_SIZE : place.stop * HASH_SIZE]
+        # Far up in the tree proofs share their nodes; few of them are all of it.
+        return _shared_root(hashes) if place.level else root_of_hashes(hashes)
+
+
+_shared_root: Final = lru_cache(2048)(root_of_hashes)
+
+
+def from_tiles(conn: Connection, origin: str, size: int, walk: Callable[[ReadNode], T]) -> T:
+    """What `walk` makes of the nodes of the tree of `size` leaves; their tiles are read at once.
+
+    Raises `LogCorruptError` if one is not there.
+    """
+    wanted: dict[tuple[int, int], None] = {}
+
+    def note(level: int, index: int) -> bytes:
+        place = place_of_node(level, index)
+        wanted[place.level, place.index] = None
+        return b""
+
+    walk(note)
+    return walk(TileReader(conn, origin, size, wanted))
 
 
 def root_at(conn: Connection, origin: str, size: int) -> bytes:
     """The root of the first `size` leaves, from the tiles alone."""
-    return merkle.root_from_nodes(size, TileReader(conn, origin, size))
+    return from_tiles(conn, origin, size, partial(merkle.root_from_nodes, size))
 
 
 def inclusion(conn: Connection, origin: str, index: int, size: int) -> tuple[bytes, ...]:
     """The inclusion proof of `index` in the tree of `size`; raises `NotInLogError`."""
     if not 0 <= index < size <= head(conn, origin).size:
         raise NotInLogError(f"`{origin}` cannot prove entry `{index}` in a tree of `{size}`")
-    return merkle.inclusion_proof(index, size, TileReader(conn, origin, size))
+    return from_tiles(conn, origin, size, partial(merkle.inclusion_proof, index, size))
 
 
 def consistency(conn: Connection, origin: str, old: int, new: int) -> tuple[bytes, ...]:
     """The consistency proof from size `old` to `new`; raises `NotInLogError`."""
     if not 0 < old <= new <= head(conn, origin).size:
         raise NotInLogError(f"`{origin}` cannot prove size `{old}` consistent with `{new}`")
-    return merkle.consistency_proof(old, new, TileReader(conn, origin, new))
+    return from_tiles(conn, origin, new, partial(merkle.consistency_proof, old, new))
 
 
 def latest_checkpoint(conn: Connection, origin: str) -> bytes | None:

@@ -23,6 +23,7 @@ import base64
 import hashlib
 import io
 import json
+import operator
 import os
 import re
 import stat
@@ -30,10 +31,14 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from multiprocessing.pool import AsyncResult
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -54,11 +59,14 @@ MAX_TOTAL: Final = 256 << 30  # bytes of everything, unpacked
 MAX_RATIO: Final = 200  # unpacked to packed; honest records reach about 10
 RATIO_FREE: Final = 1 << 20  # bytes below which the ratio says nothing
 HASH_LINE: Final = 65  # 64 hex digits and a newline
+LARGE: Final = 256 << 20  # bytes of records from which on several processes read them
+
+_HEIGHT: Final = 8  # of the subtrees that records are read by
+_RUN: Final = 4 << _HEIGHT  # records read at once
 
 MEMBER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 DOCUMENT_NAME: Final = re.compile(r"documents/[0-9a-f]{64}\.json")
-_HEX: Final = re.compile(rb"[0-9a-f]{64}\n")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -192,14 +200,14 @@ class Tree:
         self.size = 0
         self._peaks: list[bytes] = []
 
-    def append(self, leaf: bytes) -> None:
-        """Add a leaf hash."""
-        carry = self.size
+    def append(self, root: bytes, height: int = 0) -> None:
+        """Add a leaf hash, or the root of 2**height leaves; the size is a multiple of as many."""
+        carry = self.size >> height
         while carry & 1:
-            leaf = hashlib.sha256(b"\x01" + self._peaks.pop() + leaf).digest()
+            root = hashlib.sha256(b"\x01" + self._peaks.pop() + root).digest()
             carry >>= 1
-        self._peaks.append(leaf)
-        self.size += 1
+        self._peaks.append(root)
+        self.size += 1 << height
 
     def root(self) -> bytes:
         """RFC 6962: of an empty list, "the hash of an empty string"."""
@@ -544,6 +552,32 @@ def _signed_checkpoint(note: bytes, key: Key, name: str) -> Checkpoint:
 
 # --- 3 the records ------------------------------------------------------------------------------
 
+# A record as the log spells it, in lines of ASCII without control characters and backslashes: what
+# it matches there is the one spelling of its JSON if the names in its two objects are in order. They
+# are among its groups, the others are what a JSON reader would find. Possessive: nothing is tried twice.
+_NAMES: Final = 6  # more of them in one object, and it is read the other way
+_TEXT: Final = r'"[^"]*+"'
+_HASH: Final = r'"[0-9a-f]{64}"'
+
+
+def _object(value: str) -> str:
+    pair = rf'"([^"]++)":{value}'
+    return r"\{" + pair + rf"(?:,{pair}" * (_NAMES - 1) + ")?+" * (_NAMES - 1) + r"\}"
+
+
+_RECORD: Final = re.compile(
+    (
+        rf'^\{{"actor":{_TEXT}(?:,"commit":{_object(_HASH)})?+'
+        rf'(?:,"docs":\[({_HASH}(?:,{_HASH})*+)\])?+'
+        rf',"index":(0|[1-9][0-9]{{0,17}}),"nonce":{_TEXT}(?:,"outcome":{_TEXT})?+'
+        rf'(?:,"rules":\[{_TEXT}(?:,{_TEXT})*+\])?+'
+        rf'(?:,"subjects":{_object(_TEXT)})?+,"time":"({_TIME.pattern})"'
+        rf',"type":"([^"]*+)","v":1\}}$'
+    ).encode(),
+    re.MULTILINE,
+)
+_PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b"\\"))  # printable ASCII without the backslash
+
 
 @dataclass(slots=True, kw_only=True)
 class Records:
@@ -554,47 +588,177 @@ class Records:
     documents: dict[str, int] = field(default_factory=dict)  # member name -> first record
     last_time: str | None = None
     older_root: bytes | None = None
+    digest: str = ""  # SHA-256 of the whole member
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What some records, read at once, were found to be."""
+
+    hashes: bytes
+    roots: tuple[bytes, ...]  # of each 256
+    types: Counter[str]
+    documents: dict[str, int]  # member name -> the first that names it
+    first_time: str
+    last_time: str
 
 
 def _hash_list(container: Container) -> bytes:
     """The 32-byte hashes of `log/hashes`, end to end."""
     hashes = bytearray()
     with _reading(container, HASHES) as stream:
-        while line := stream.read(HASH_LINE):
-            if not _HEX.fullmatch(line):
+        while lines := stream.read(HASH_LINE << 12):
+            count, rest = divmod(len(lines), HASH_LINE)
+            digits = lines.translate(None, b"\n")
+            if rest or lines[HASH_LINE - 1 :: HASH_LINE] != b"\n" * count:
                 raise _torn(HASHES)
-            hashes += bytes.fromhex(line[:64].decode())
+            try:
+                some = bytes.fromhex(digits.decode())
+            except ValueError:
+                raise _torn(HASHES) from None
+            if len(some) != 32 * count or some.hex().encode() != digits:  # capitals, spaces
+                raise _torn(HASHES)
+            hashes += some
     return bytes(hashes)
 
 
 def _lines(container: Container) -> Iterator[bytes]:
-    """The lines of the records without their newline; a line too long comes cut, never whole."""
+    """The lines of the records, each with its newline; one too long comes in pieces, never whole."""
     with _reading(container, ENTRIES) as stream:
-        while line := stream.readline(MAX_LEAF + 2):
-            yield line[:-1] if line.endswith(b"\n") else line + b"\n"
+        yield from iter(partial(stream.readline, MAX_LEAF + 2), b"")
+
+
+def _entry(line: bytes) -> bytes:
+    """A record without its newline; what has none is no record and gets one, so that no hash fits."""
+    return line[:-1] if line.endswith(b"\n") else line + b"\n"
 
 
 def _leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
-def _records(container: Container, checkpoint: Checkpoint, older: Checkpoint | None) -> Records:
+def _records(
+    container: Container, checkpoint: Checkpoint, older: Checkpoint | None, processes: int
+) -> Records:
     """Read every record once; memory stays flat but for the hash list and document names."""
     listed = _hash_list(container)
     found = Records()
-    for index, entry in enumerate(_lines(container)):
-        if older is not None and older.size == index:
-            found.older_root = found.tree.root()
-        hashed = _leaf_hash(entry)
-        if hashed != listed[32 * index : 32 * index + 32]:
-            raise _difference(container, listed, checkpoint)
-        _verify_record(container, found, entry, index)
-        found.tree.append(hashed)
+    whole = hashlib.sha256()
+    with closing(_runs(_lines(container), processes)) as runs:
+        for start, lines, run in runs:
+            whole.update(b"".join(lines))
+            cut = older is not None and start <= older.size < start + len(lines)
+            if run is not None and not cut and _fits(container, found, listed, run, start):
+                _take(found, run)
+                continue
+            # Something is wrong, or spelt in another way, or the older checkpoint is of here.
+            for index, entry in enumerate(map(_entry, lines), start):
+                if older is not None and older.size == index:
+                    found.older_root = found.tree.root()
+                if _leaf_hash(entry) != listed[32 * index : 32 * index + 32]:
+                    raise _difference(container, listed, checkpoint)
+                _verify_record(container, found, entry, index)
+                found.tree.append(_leaf_hash(entry))
     if 32 * found.tree.size != len(listed):
         raise _difference(container, listed, checkpoint)
     if older is not None and older.size == found.tree.size:
         found.older_root = found.tree.root()
+    found.digest = whole.hexdigest()
     return found
+
+
+def _fits(container: Container, found: Records, listed: bytes, run: Run, start: int) -> bool:
+    """Whether records read at once are those of the hash list, later than those before, and whole."""
+    return (
+        run.hashes == listed[32 * start : 32 * start + len(run.hashes)]
+        and (found.last_time is None or run.first_time > found.last_time)
+        and all(name in container.sizes for name in run.documents)
+    )
+
+
+def _take(found: Records, run: Run) -> None:
+    """Add what was read at once."""
+    for root in run.roots:
+        found.tree.append(root, _HEIGHT)
+    for at in range(len(run.roots) << _HEIGHT, len(run.hashes) // 32):
+        found.tree.append(run.hashes[32 * at : 32 * at + 32])
+    found.types += run.types
+    found.last_time = run.last_time
+    for name, index in run.documents.items():
+        found.documents.setdefault(name, index)
+
+
+def _runs(lines: Iterator[bytes], processes: int) -> Generator[tuple[int, list[bytes], Run | None]]:
+    """The records some at a time, in order: where they begin, they themselves, and what was found."""
+    start = 0
+    if processes == 1:
+        while some := list(islice(lines, _RUN)):
+            yield start, some, _at_once(start, some)
+            start += len(some)
+        return
+    # The others read while this process unpacks; few runs wait, whatever the size of the package.
+    waiting: deque[tuple[int, list[bytes], AsyncResult[Run | None]]] = deque()
+    with get_context("spawn").Pool(processes) as pool:
+        while some := list(islice(lines, _RUN)):
+            waiting.append((start, some, pool.apply_async(_at_once, (start, some))))
+            start += len(some)
+            if len(waiting) > 2 * processes:
+                began, sent, answer = waiting.popleft()
+                yield began, sent, answer.get()
+        for began, sent, answer in waiting:
+            yield began, sent, answer.get()
+
+
+def _at_once(start: int, lines: list[bytes]) -> Run | None:
+    """Read records that are spelt as the log spells them; None if anything about them is otherwise."""
+    count = len(lines)
+    text = b"".join(lines)
+    if max(map(len, lines)) > MAX_LEAF + 1 or text.translate(None, _PLAIN) != b"\n" * count:
+        return None
+    # Each match is whole lines, and none is in two: as many as there are lines are one line each.
+    found = _RECORD.findall(text)
+    if len(found) != count:
+        return None
+    columns = list(zip(*found, strict=True))
+    commits, (docs, indices), subjects, (times, kinds) = (
+        columns[:_NAMES],
+        columns[_NAMES : _NAMES + 2],
+        columns[_NAMES + 2 : -2],
+        columns[-2:],
+    )
+    for names in (set(zip(*commits, strict=True)), set(zip(*subjects, strict=True))):
+        for one in names:
+            told = [name for name in one if name]
+            if told != sorted(set(told)):
+                return None
+    in_place = list(map(int, indices)) == list(range(start, start + count))
+    if not in_place or not all(map(operator.lt, times, times[1:])):
+        return None
+    hashes = [hashlib.sha256(b"\x00" + line[:-1]).digest() for line in lines]  # RFC 6962 §2.1
+    first = dict(zip(reversed(docs), reversed(range(start, start + count)), strict=True))
+    documents: dict[str, int] = {}
+    for listed, index in sorted(first.items(), key=operator.itemgetter(1)):
+        for digest in _DIGEST.findall(listed.decode()):
+            documents.setdefault(f"documents/{digest}.json", index)
+    return Run(
+        hashes=b"".join(hashes),
+        roots=tuple(_root(hashes[at : at + 256]) for at in range(0, count - count % 256, 256)),
+        types=Counter({kind.decode(): many for kind, many in Counter(kinds).items()}),
+        documents=documents,
+        first_time=times[0].decode(),
+        last_time=times[-1].decode(),
+    )
+
+
+def _root(row: list[bytes]) -> bytes:
+    """The root over 256 leaf hashes."""
+    while len(row) > 1:
+        pairs = iter(row)
+        row = [
+            hashlib.sha256(b"\x01" + left + right).digest()
+            for left, right in zip(pairs, pairs, strict=True)
+        ]
+    return row[0]
 
 
 def _verify_record(container: Container, found: Records, entry: bytes, index: int) -> None:
@@ -666,8 +830,8 @@ def _difference(container: Container, listed: bytes, checkpoint: Checkpoint) -> 
     """Say how the records differ from the hash list, naming the first bad one."""
     tree = Tree()
     actual = bytearray()
-    for entry in _lines(container):
-        hashed = _leaf_hash(entry)
+    for line in _lines(container):
+        hashed = _leaf_hash(_entry(line))
         actual += hashed
         tree.append(hashed)
     want = [listed[at : at + 32] for at in range(0, len(listed), 32)]
@@ -793,7 +957,9 @@ def _verify_files(container: Container, manifest: dict[str, Any], found: Records
                 member=name,
             )
     for name, (size, digest) in manifest["members"].items():
-        if container.sizes[name] != size or _sha256(container, name) != digest:
+        # The records were read to their end: what was read is what is meant.
+        read = found.digest if name == ENTRIES else _sha256(container, name)
+        if container.sizes[name] != size or read != digest:
             raise RefusedError(
                 "member-changed",
                 Words(
@@ -853,21 +1019,26 @@ def _verify_manifest(
 # --- the whole ----------------------------------------------------------------------------------
 
 
-def verify(path: Path, *, key: Key | None = None, older_note: bytes | None = None) -> Verified:
+def verify(
+    path: Path, *, key: Key | None = None, older_note: bytes | None = None, processes: int = 1
+) -> Verified:
     """Verify the package at `path`; the steps are those of the module's first lines.
 
-    Raises `RefusedError` at the first thing wrong, `OSError` if the package cannot be read.
+    A large one is read by so many `processes` beside this one. Raises `RefusedError` at the first
+    thing wrong, `OSError` if the package cannot be read.
     """
     if path.is_dir():
-        return _verify(Folder(path), key, older_note)
+        return _verify(Folder(path), key, older_note, processes)
     container = Zip(path)
     try:
-        return _verify(container, key, older_note)
+        return _verify(container, key, older_note, processes)
     finally:
         container.close()
 
 
-def _verify(container: Container, given: Key | None, older_note: bytes | None) -> Verified:
+def _verify(
+    container: Container, given: Key | None, older_note: bytes | None, processes: int
+) -> Verified:
     manifest = _manifest(container)
     key = _key(manifest, given)
     checkpoint = _signed_checkpoint(_small(container, CHECKPOINT, MAX_NOTE), key, CHECKPOINT)
@@ -884,7 +1055,9 @@ def _verify(container: Container, given: Key | None, older_note: bytes | None) -
                 ),
                 member=CHECKPOINT,
             )
-    found = _records(container, checkpoint, older)
+    # To start another process costs more than to read a small package.
+    large = container.sizes[ENTRIES] >= LARGE
+    found = _records(container, checkpoint, older, processes if large else 1)
     _verify_roots(found, checkpoint, older)
     _verify_listing(container, manifest)
     _verify_files(container, manifest, found)
@@ -983,7 +1156,8 @@ def _run(options: argparse.Namespace) -> Verified:
         ) from None
     try:
         older = None if options.checkpoint is None else options.checkpoint.read_bytes()
-        return verify(options.package, key=key, older_note=older)
+        processes = os.cpu_count() or 1
+        return verify(options.package, key=key, older_note=older, processes=processes)
     except OSError as error:
         named = f"{error.filename}: {error.strerror}"
         raise CannotRunError(Words(zh=f"无法读取 {named}", en=f"could not read {named}")) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import signal
 import sys
@@ -34,6 +35,7 @@ from gateway.bank import Bank
 from gateway.cli_intake import generate, load
 from gateway.cli_law import decide, packs_app, tell_differing
 from gateway.cli_ledger import ledger_app, tell_unknown
+from gateway.database import rewritable
 from gateway.errors import SettingsError
 from gateway.identity import api_keys, people
 from gateway.identity.scopes import KEY_SCOPES, Role
@@ -207,12 +209,21 @@ def doctor(
         raise typer.Exit(0 if answer.status_code == httpx.codes.OK else 1)
     with opened() as bank:
         with bank.database.read() as conn:
-            log.check(conn, bank.origin)
             size = log.head(conn, bank.origin).size
+            # Other processes take a second to start, in which one reads a hundred thousand entries.
+            many = (os.cpu_count() or 1) if size > 1_000_000 else 1
+            log.check(conn, bank.origin, size, processes=many)
             roles = list(conn.execute(people.active_roles()).scalars())
             differing, missing = generations.differing(conn), openings.unknown(conn)
+            free = rewritable(conn)
         out.print("[green]✓[/green] 设置、密钥、结构、规则包 · settings, keys, schema, packs")
         out.print(f"[green]✓[/green] 日志完整 · the log is whole: {size} entries")
+        if free:
+            out.print(
+                f"[yellow]![/yellow] 本数据库角色可撤除 {len(free)} 张只增表的保护,请改用受限角色 · this role "
+                "of the database could change tables that are only added to (docs/postgresql.md): "
+                + ", ".join(free)
+            )
         way = bank.settings.counting
         out.print(f"[green]✓[/green] 五百例计数 · the 500 are counted per {way} (HGR_COUNTING)")
         tell_differing(differing)

@@ -176,32 +176,35 @@ class Database:
             os.close(self._lock)
 
     def _write(self) -> None:
-        ended = False
-        while not ended:
-            batch, ended = self._wait()
-            if batch:
-                self._run(batch)
+        going = True
+        while going:
+            job = self._jobs.get()
+            going = job is not None and self._run([job])
 
-    def _wait(self) -> tuple[list[_Job], bool]:
-        batch: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            batch.append(job)
-            if len(batch) == BATCH:
-                return batch, False
+    def _join(self, batch: list[_Job]) -> bool:
+        """Let whoever waits into the batch, as long as there is room; False once none will come any more."""
+        while len(batch) < BATCH:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
-                return batch, False
-        return batch, True
+                return True
+            if job is None:
+                return False
+            batch.append(job)
+        return True
 
-    def _run(self, batch: list[_Job]) -> None:
+    def _run(self, batch: list[_Job]) -> bool:
+        """Run and commit whoever waits with the batch; False once none will come any more."""
+        going = True
         done: list[tuple[Future[Any], Any]] = []
         try:
             with self.engine.connect() as connection:
                 connection.info["write"] = True  # `_begin` takes the write lock
                 transaction = connection.begin()
                 try:
+                    # Whoever came while another process had the lock goes along: to wait for its next
+                    # turn would cost them as long again (bench/group_commit.py).
+                    going = self._join(batch)
                     for unit, future in batch:
                         done += _savepoint(connection, unit, future)
                     # A crash before this line leaves nothing of the batch; after it, all of it.
@@ -218,8 +221,9 @@ class Database:
             for _, future in batch:
                 if not future.done():
                     future.set_exception(unknown)
-            return
+            return going
         self.acknowledge(done)
+        return going
 
     def acknowledge(self, done: list[tuple[Future[Any], Any]]) -> None:
         """Let the answers of a committed batch go."""
@@ -281,6 +285,21 @@ def verify_durability(connection: Connection) -> None:
         got = connection.execute(text(f"PRAGMA {name}")).scalar_one()
         if got != wanted:
             raise SettingsError(f"sqlite keeps {name} at `{got}`, `{wanted}` is needed")
+
+
+def rewritable(connection: Connection) -> list[str]:
+    """The append-only tables that this role could change all the same, by name; on a file, none is said.
+
+    Their triggers refuse it to everybody, but an owner may drop a trigger (docs/postgresql.md).
+    """
+    if connection.dialect.name != "postgresql":
+        return []
+    asked = """
+        SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE t.tgfoid = to_regproc('append_only')
+        AND (pg_has_role(c.relowner, 'USAGE') OR has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'))
+        ORDER BY c.relname"""
+    return list(connection.execute(text(asked)).scalars())
 
 
 def _verify_server(raw: Any) -> None:

@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     told = os.environ.get("HGR_TEST_POSTGRESQL")
     if told:
         os.environ[store.ADDRESS] = told
+        store.make_role()
         return
     folder = tempfile.TemporaryDirectory(
         prefix="hgr-postgresql-", dir=store.quick_place(), ignore_cleanup_errors=True
@@ -31,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(folder.cleanup)
     server = store.start(Path(folder.name))
     config.add_cleanup(server.stop)
+    store.make_role()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

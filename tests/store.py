@@ -27,8 +27,14 @@ from gateway.settings import Settings
 #: The server's address for us and for the workers and servers we start; empty: SQLite.
 ADDRESS = "HGR_TEST_POSTGRESQL_USED"
 
+#: The role that gateways of copied banks are, as docs/postgresql.md tells to make one.
+GATEWAY = "hgr_test_gateway"
+MANUAL = Path(__file__).parent.parent / "docs" / "postgresql.md"
+
 #: Folder → the database of the bank in it, of those this process made.
 _made: dict[Path, str] = {}
+#: Of those, whose gateways are not their owner.
+_granted: set[Path] = set()
 
 
 def quick_place() -> str | None:
@@ -56,9 +62,11 @@ def is_postgresql() -> bool:
     return bool(os.environ.get(ADDRESS))
 
 
-def address(name: str) -> str:
-    """The address of one database of the server."""
+def address(name: str, role: str | None = None) -> str:
+    """The address of one database of the server, for its owner or another role."""
     url = make_url(os.environ[ADDRESS]).set(drivername="postgresql+psycopg", database=name)
+    if role is not None:
+        url = url.set(username=role, password=role)
     return url.render_as_string(hide_password=False)
 
 
@@ -73,7 +81,7 @@ def url_in(folder: Path) -> str:
             if server.execute(known, (name,)).fetchone() is None:
                 _create(server, name, "template0 ENCODING 'UTF8' LOCALE 'C'")
         _made[folder] = name
-    return address(_made[folder])
+    return address(_made[folder], GATEWAY if folder in _granted else None)
 
 
 def place_in(folder: Path) -> Path | URL:
@@ -82,19 +90,48 @@ def place_in(folder: Path) -> Path | URL:
 
 
 def copy_bank(source: Path, to: Path) -> Path:
-    """Copy a closed bank, its folder and its rows."""
+    """Copy a closed bank, its folder and its rows; on PostgreSQL its gateway is no longer the owner."""
     shutil.copytree(source, to, dirs_exist_ok=True)
     if is_postgresql():
-        with _server() as server:
-            server.execute(f'DROP DATABASE IF EXISTS "{_name(to)}"')  # an empty one, made by asking
-            _create(server, _name(to), f'"{_name(source)}"')
-        _made[to] = _name(to)
+        if source not in _granted:
+            grant(_name(source))
+            _granted.add(source)
+        copy_database(source, to)
+        _granted.add(to)
     return to
+
+
+def copy_database(source: Path, to: Path) -> None:
+    """Copy a database that nobody has open."""
+    with _server() as server:
+        server.execute(f'DROP DATABASE IF EXISTS "{_name(to)}"')  # an empty one, made by asking
+        _create(server, _name(to), f'"{_name(source)}"')
+    _made[to] = _name(to)
+
+
+def grant(database: str) -> None:
+    """Let `GATEWAY` serve the bank of this database: what docs/postgresql.md tells the owner to run."""
+    told = MANUAL.read_text("utf-8").partition("<!-- grants -->")[2]
+    statements = told.partition("```sql\n")[2].partition("```")[0]
+    assert "hgr_gateway" in statements
+    with psycopg.connect(
+        make_url(address(database)).set(drivername="postgresql").render_as_string(False)
+    ) as owner:
+        owner.execute(statements.replace("hgr_gateway", GATEWAY))
+
+
+def make_role() -> None:
+    """Make `GATEWAY` on the server, once."""
+    with _server() as server:
+        known = "SELECT 1 FROM pg_roles WHERE rolname = %s"
+        if server.execute(known, (GATEWAY,)).fetchone() is None:
+            server.execute(f"CREATE ROLE {GATEWAY} LOGIN PASSWORD '{GATEWAY}'")
 
 
 def drop_under(folder: Path) -> None:
     """Drop the databases of all banks in `folder`, for the next test's sake."""
     gone = [each for each in _made if each.is_relative_to(folder)]
+    _granted.difference_update(gone)
     if gone:
         with _server() as server:
             for each in gone:
@@ -135,9 +172,10 @@ def unguard(conn: Connection, table: str) -> None:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Connection]:
-    """The rows of a bank, behind the gateway's back; what is changed stays."""
+    """The rows of a bank, behind the gateway's back, as the owner; what is changed stays."""
     place = settings.place
-    engine = create_engine(f"sqlite:///{place}" if isinstance(place, Path) else place)
+    where = f"sqlite:///{place}" if isinstance(place, Path) else address(str(place.database))
+    engine = create_engine(where)
     try:
         with engine.begin() as conn:
             yield conn
@@ -152,10 +190,10 @@ class OwnServer:
         self._folder = folder
         self._server = _embedded(folder)
 
-    def place(self) -> URL:
-        """A database of its own that a bank could be in."""
+    def place(self, locale: str = "C") -> URL:
+        """A database of its own that a bank could be in, if the locale is right."""
         with self._admin() as admin:
-            _create(admin, "bank", "template0 ENCODING 'UTF8' LOCALE 'C'")
+            _create(admin, "bank", f"template0 ENCODING 'UTF8' LOCALE '{locale}'")
         return make_url(self._server.get_uri()).set(
             drivername="postgresql+psycopg", database="bank"
         )

@@ -1,8 +1,9 @@
-"""A small bank's log to test on: a real SQLite file, a fixed clock, real keys."""
+"""A small bank's log to test on: a real SQLite file or a PostgreSQL database, a fixed clock, real keys."""
 
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from audit import log
 from audit.leaf import Draft
 from audit.note import Signer, sign
 from audit.package import Title, write_package
+from tests import store
 
 ORIGIN = "bank.example/log"
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -25,9 +27,14 @@ EXTRAS = {
 }
 
 
-def open_bank(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> Engine:
-    """The engine as the gateway sets it up: transactions begin at BEGIN IMMEDIATE."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"factory": factory})
+def open_bank(path: Path) -> Engine:
+    """The engine as the gateway sets it up: transactions begin at BEGIN IMMEDIATE on SQLite.
+
+    On PostgreSQL the database goes by the path, and it is the head's row lock that makes writers wait.
+    """
+    if store.is_postgresql():
+        return create_engine(store.url_in(path))
+    engine = create_engine(f"sqlite:///{path}")
 
     @event.listens_for(engine, "connect")
     def _autocommit(connection: sqlite3.Connection, _record: object) -> None:
@@ -40,6 +47,14 @@ def open_bank(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection
         conn.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def copy_bank(path: Path, to: Path) -> Path:
+    """Copy a bank that nobody has open."""
+    if store.is_postgresql():
+        store.copy_database(path, to)
+        return to
+    return Path(shutil.copy(path, to))
 
 
 def new_bank(path: Path) -> Engine:

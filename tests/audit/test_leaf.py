@@ -52,6 +52,14 @@ def test_a_leaf_holds_digests_and_commitments_never_the_things_themselves():
     assert "HG00096" not in repr(sealed.openings)
 
 
+def test_an_index_fits_a_json_number():
+    draft = Draft(kind="start", actor="sys")
+    last = seal(draft, index=2**53 - 1, time=NOW, randomness=os.urandom)
+    assert json.loads(last.leaf)["index"] == 2**53 - 1
+    with pytest.raises(LeafError, match="53 bits"):
+        seal(draft, index=2**53, time=NOW, randomness=os.urandom)
+
+
 def test_what_is_empty_is_left_out():
     leaf = seal(Draft(kind="start", actor="sys"), index=0, time=NOW, randomness=os.urandom).leaf
     assert sorted(json.loads(leaf)) == ["actor", "index", "nonce", "time", "type", "v"]

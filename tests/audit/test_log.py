@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, event, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
@@ -378,6 +378,40 @@ def test_a_missing_tile_is_a_corrupt_log_not_a_missing_proof(engine):
         conn.execute(delete(tree.log_tile).where(full))
         with pytest.raises(log.LogCorruptError, match="tile `0/0`"):
             log.inclusion(conn, ORIGIN, 5, 300)
+
+
+def test_a_proof_and_an_append_read_few_tiles_however_many_there_are(engine):
+    bank.fill(engine, 600, batch=600)
+    seen: list[str] = []
+    reads = event.listens_for(engine, "before_cursor_execute")
+    reads(lambda _conn, _cursor, statement, *_: seen.append(statement))
+    with engine.begin() as conn:
+        for act in (
+            lambda: log.inclusion(conn, ORIGIN, 300, 600),
+            lambda: log.consistency(conn, ORIGIN, 300, 600),
+            lambda: tree.edge_tiles(conn, ORIGIN, 600),
+            lambda: tree.root_at(conn, ORIGIN, 600),
+        ):
+            seen.clear()
+            act()
+            assert sum("log_tile" in statement for statement in seen) == 1
+
+
+@pytest.mark.sqlite
+def test_tiles_are_found_by_their_key_not_by_looking_at_all(engine):
+    for count in (1, 2, 5):
+        places = {"whose": ORIGIN} | {
+            f"{name}{n}": 0 for n in range(count) for name in ("level", "n")
+        }
+        query = tree._tiles(count).compile(engine)
+        told = [places[name] for name in query.positiontup]
+        with engine.begin() as conn:
+            plan = [
+                row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", tuple(told))
+            ]
+        searched = [step for step in plan if step.startswith(("SEARCH", "SCAN"))]
+        assert len(searched) == count
+        assert all("(origin=? AND level=? AND n=?)" in step for step in searched)
 
 
 def test_two_logs_in_one_database_do_not_touch(engine):

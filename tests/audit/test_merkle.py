@@ -152,6 +152,7 @@ def test_roots_and_proofs_are_those_of_the_definition(size, data):
     read = reader(hashes)
     root = naive(hashes)
     assert merkle.root_from_leaf_hashes(hashes) == root
+    assert merkle.root_of_row(hashes) == root
     assert merkle.root_from_nodes(size, read) == root
     if size:
         index = data.draw(st.integers(0, size - 1))
@@ -175,6 +176,23 @@ def test_a_range_resumed_from_its_peaks_grows_as_if_never_stopped(size, more):
     for hashed in hashes[size:]:
         resumed.append(hashed)
     assert (resumed.size, resumed.root()) == (size + more, naive(hashes))
+
+
+@given(st.integers(0, 70), st.integers(0, 4), st.integers(0, 5))
+@settings(deadline=None)
+def test_a_range_grows_by_whole_subtrees_where_they_begin(size, height, more):
+    hashes = leaf_hashes(size + (more << height))
+    grown = CompactRange()
+    for hashed in hashes[:size]:
+        grown.append(hashed)
+    for at in range(size, len(hashes), 1 << height):
+        subtree = naive(hashes[at : at + (1 << height)])
+        if size % (1 << height):
+            with pytest.raises(ProofError, match=f"begins at leaf `{size}`"):
+                grown.append(subtree, height)
+            return
+        grown.append(subtree, height)
+    assert (grown.size, grown.root()) == (len(hashes), naive(hashes))
 
 
 @pytest.mark.parametrize(("size", "peaks"), [(-1, []), (0, [b"x"]), (3, [b"x"]), (4, [])])

@@ -79,9 +79,11 @@ def test_it_can_be_written_up_to_a_stored_checkpoint_by_a_connection_that_only_r
     bank.fill(engine, 4, start=5)
     out = io.BytesIO()
     with engine.connect() as conn:
-        conn.exec_driver_sql("PRAGMA query_only=ON")
+        on_file = conn.dialect.name == "sqlite"
+        conn.exec_driver_sql("PRAGMA query_only=ON" if on_file else "SET TRANSACTION READ ONLY")
         write_package(conn, ORIGIN, out, signer=SIGNER, title=TITLE, note=note)
-        conn.exec_driver_sql("PRAGMA query_only=OFF")
+        if on_file:
+            conn.exec_driver_sql("PRAGMA query_only=OFF")
     (tmp_path / "older.zip").write_bytes(out.getvalue())
     assert verify.verify(tmp_path / "older.zip").size == 5
 

@@ -10,6 +10,7 @@ import stat
 import sys
 import warnings
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit import log, verify
+from audit.leaf import Draft, seal
 from audit.note import Checkpoint, sign
 from audit.verify import RefusedError
 from tests.audit import bank
@@ -763,3 +765,199 @@ def test_it_runs_as_a_program(at, capsysbinary, monkeypatch):
         runpy.run_path(verify.__file__, run_name="__main__")
     assert stopped.value.code == 0
     assert b"VERIFIED" in capsysbinary.readouterr().out
+
+
+# --- many records at once -----------------------------------------------------------------------
+
+
+class Everything:
+    """A container that holds whatever is asked for."""
+
+    class Sizes(dict):
+        def __contains__(self, name: object) -> bool:
+            return True
+
+    sizes = Sizes()
+
+
+def same_reading(lines: list[bytes]) -> bool:
+    """Whether they are read at once; if so, reading them one by one must find the same."""
+    run = verify._at_once(0, lines)
+    if run is None:
+        return False
+    found = verify.Records()
+    hashes = []
+    for index, entry in enumerate(map(verify._entry, lines)):
+        verify._verify_record(Everything, found, entry, index)
+        hashes.append(verify._leaf_hash(entry))
+    assert run.hashes == b"".join(hashes)
+    assert (run.types, run.documents) == (found.types, found.documents)
+    assert list(run.documents) == list(found.documents)
+    assert run.last_time == found.last_time
+    assert run.first_time == json.loads(lines[0])["time"]
+    return True
+
+
+def line(index: int, **fields: object) -> bytes:
+    told = {"kind": "decision", "actor": "key-01"} | fields
+    time = bank.NOW + timedelta(microseconds=index)
+    return seal(Draft(**told), index=index, time=time, randomness=bytes).leaf + b"\n"
+
+
+FULL = {
+    "outcome": "permit",
+    "rules": ("R-GEN-01", "R-CON-03"),
+    "subjects": {"time": "index", "a": "req:{1},[2]", "a!": "x"},
+    "documents": (b"{}", b"[]"),
+    "commitments": {"items": "HG00097", "donors": "HG00096"},
+}
+
+
+def test_what_the_log_writes_is_read_at_once():
+    assert same_reading([line(0), line(1, **FULL), line(2), line(3, **FULL, kind="x")])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"actor": '"\\'},
+        {"subjects": {f"s{n}": "x" for n in range(verify._NAMES + 1)}},
+        {"commitments": {'"': "x"}},
+    ],
+    ids=["escapes", "many names", "an escaped name"],
+)
+def test_what_is_spelt_rightly_but_not_read_at_once_is_read_one_by_one(fields):
+    lines = [line(0), line(1, **fields)]
+    assert not same_reading(lines)
+    for index, entry in enumerate(map(verify._entry, lines)):
+        verify._verify_record(Everything, verify.Records(), entry, index)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"index"', b'"\\u0069ndex"'),
+        (b'"index":1', b'"index":1,"index":1'),
+        (b'"v":1', b'"v":1,"w":1'),
+        (b'"v":1', b'"v":2'),
+        (b'"v":1', b'"v":true'),
+        (b',"v":1', b""),
+        (b'"index":1', b'"index": 1'),
+        (b'"index":1', b'"index":01'),
+        (b'"index":1', b'"index":2'),
+        (b'"index":1', b'"index":"1"'),
+        (b'"index":1', b'"index":' + b"1" * 5000),
+        (b"req:", b"req\n"),
+        (b"req:", b"req\x7f"),
+        (b"req:", "人类".encode()),
+        (b"req:", b"\xff"),
+        (b'"a":', b'"b":'),
+        (b'"a":', b'"a!":'),
+        (b'"a":', b'"":'),
+        (b'"donors"', b'"items"'),
+        (b'"donors"', b'"x"'),
+        (b'"docs":["', b'"docs":["A'),
+        (b'000001Z"', b'000001+00:00"'),
+        (b'000001Z"', b'000000Z"'),
+        (b'"v":1}', b'"v":1}}'),
+        (b"\n", b""),
+        (b"\n", b"\n\n"),
+        (b"\n", b"\r\n"),
+        (b"key-01", b"k" * verify.MAX_LEAF),
+    ],
+    ids=lambda part: part.decode(errors="replace")[:20].strip() or "end",
+)
+def test_what_is_spelt_otherwise_is_not_read_at_once(old, new):
+    odd = line(1, **FULL).replace(old, new, 1)
+    assert odd != line(1, **FULL)
+    assert not same_reading([line(0), odd, line(2)])
+
+
+@given(st.data())
+@settings(max_examples=600, deadline=None)
+def test_what_is_read_at_once_reads_the_same_one_by_one(data):
+    """Any change of any bytes, hashes made to fit: it is left to the other reading, or reads alike."""
+    whole = line(0, **FULL) + line(1) + line(2, **FULL)
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(whole)))
+        gone = data.draw(st.integers(0, 70))
+        pieces = [b'"', b"\\", b"\n", b",", b":", b"{", b"}", b"[", b"]", b"0", b"9", b"a", b"\x00"]
+        pieces += [b'"index":1', b'"docs":[]', b'"commit":{}', b'"a":"x",', b"Z", b" ", b"\xc3\xa9"]
+        put = data.draw(st.sampled_from(pieces) | st.binary(max_size=3))
+        whole = whole[:at] + put + whole[at + gone :]
+    lines = io.BytesIO(whole).readlines()
+    if lines:
+        same_reading(lines)
+
+
+LONG = 2500
+
+
+@pytest.fixture(scope="module")
+def long_logs(tmp_path_factory):
+    """(package of several runs, size → checkpoint)."""
+    engine = bank.new_bank(tmp_path_factory.mktemp("long") / "bank.db")
+    notes = {}
+    for first, stop in ((0, 1000), (1000, 1024), (1024, LONG)):
+        bank.fill(engine, stop - first, batch=500, start=first)
+        with engine.begin() as conn:
+            notes[stop] = log.publish(conn, ORIGIN, SIGNER)
+    contents = bank.members(bank.package(engine))
+    engine.dispose()
+    return contents, notes
+
+
+@pytest.fixture(params=[1, 2], ids=["in one process", "in three processes"])
+def processes(request, monkeypatch):
+    monkeypatch.setattr(verify, "LARGE", 0)
+    monkeypatch.setattr(verify, "_RUN", 256)  # more runs than may wait
+    return request.param
+
+
+def test_a_long_package_verifies(long_logs, processes, tmp_path):
+    contents, notes = long_logs
+    for size, note in notes.items():
+        found = checked(contents, tmp_path, older_note=note, processes=processes)
+        assert (found.size, found.older) == (LONG, size)
+    assert found.records == {"decision": LONG // 2, "release.intent": LONG // 2}
+    assert checked(contents, tmp_path, processes=processes) == checked(contents, tmp_path)
+
+
+def test_a_long_package_that_was_changed_names_the_record(long_logs, processes, tmp_path):
+    contents, _ = long_logs
+    rows = records(contents)
+    for change, code, record in (
+        (lambda: rows[:2000] + rows[2001:], "record-dropped", 2000),
+        (lambda: [*rows[:1500], rows[1501], rows[1500], *rows[1502:]], "record-swapped", 1500),
+        (lambda: rows[:2499], "record-dropped", 2499),
+    ):
+        wrong = with_records(contents, change())
+        error = refused(wrong, tmp_path, processes=processes)
+        assert (error.code, error.record) == (code, record)
+    moved = [*rows[:1024], edited(rows[1024], time="2026-05-04T03:02:01.000000Z"), *rows[1025:]]
+    error = refused(adjusted(with_records(contents, moved)), tmp_path, processes=processes)
+    assert (error.code, error.record) == ("record-time", 1024)
+    named = json.loads(rows[2001])["docs"][0]
+    without = {name: body for name, body in contents.items() if named not in name}
+    error = refused(without, tmp_path, processes=processes)
+    assert (error.code, error.record) == ("document-missing", 2001)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda hashes: hashes[:70].upper() + hashes[70:],
+        lambda hashes: hashes.replace(b"\n", b" ", 1),
+        lambda hashes: b"g" + hashes[1:],
+        lambda hashes: b"\n" + hashes[:64] + hashes[65:],
+        lambda hashes: hashes + b"\n",
+        lambda hashes: hashes[:-1],
+        lambda hashes: b" " * 64 + hashes[64:],
+        lambda hashes: hashes.replace(b"\n", b"\r\n"),
+        lambda hashes: b"\xff" + hashes[1:],
+    ],
+    ids=["capitals", "a space", "no digit", "moved", "longer", "cut", "blank", "returns", "bytes"],
+)
+def test_a_hash_list_of_another_form(good, tmp_path, change):
+    error = refused({**good, HASHES: change(good[HASHES])}, tmp_path)
+    assert (error.code, error.member) == ("malformed", HASHES)

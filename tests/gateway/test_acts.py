@@ -27,6 +27,7 @@ from gateway.review import cases
 from gateway.tables import metadata
 from tests.gateway.conftest import SettableClock
 from tests.gateway.registry.asks import PLAIN, ask
+from tests.store import opened
 
 HOSPITAL = Caller(
     kind="key",
@@ -608,7 +609,8 @@ def test_a_recorded_decision_reads_back_as_it_was_made(bank: Bank) -> None:
 
 
 def test_if_the_log_cannot_be_written_nothing_is_let_out(bank: Bank) -> None:
-    bank.database.write(lambda conn: conn.execute(sa.text("DELETE FROM log_head")))
+    with opened(bank.settings) as owner:
+        owner.execute(sa.text("DELETE FROM log_head"))
     with pytest.raises(log.LogError):
         create(bank, AGGREGATE)
     assert count(bank, "access_request") == count(bank, "decision") == count(bank, "grant_") == 0

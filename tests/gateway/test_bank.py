@@ -202,8 +202,11 @@ def test_a_bank_open_elsewhere_is_refused(bank: Bank) -> None:
     "change", ["UPDATE withdrawal SET scope = 'contact'", "DELETE FROM withdrawal"]
 )
 def test_the_database_itself_keeps_withdrawals(bank: Bank, world: World, change: str) -> None:
-    with pytest.raises(sa.exc.IntegrityError, match="append-only: withdrawal"):
-        bank.database.write(lambda conn: conn.execute(sa.text(change)))
+    with (
+        pytest.raises(sa.exc.IntegrityError, match="append-only: withdrawal"),
+        opened(bank.settings) as owner,
+    ):
+        owner.execute(sa.text(change))
 
 
 @pytest.mark.sqlite

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import tempfile
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,10 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError, InternalError
 
+from audit import log
 from gateway import database as database_module
-from gateway.database import BATCH, PRAGMAS, Database, verify_durability
+from gateway.bank import Bank
+from gateway.database import BATCH, PRAGMAS, Database, rewritable, verify_durability
 from gateway.errors import CommitUnknownError, ProblemError, SettingsError
 from tests import store
+from tests.gateway.test_acts import AGGREGATE, count, create
 from tests.store import place_in
 
 TABLE = sa.Table("t", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True))
@@ -222,6 +227,32 @@ def test_two_writers_of_one_database_take_turns(database: Database) -> None:
 
 
 @pytest.mark.postgresql
+def test_who_came_while_another_process_wrote_goes_in_one_transaction(database: Database) -> None:
+    other = Database(database.place)
+    commits = []
+    event.listen(other.engine, "commit", lambda _conn: commits.append(1))
+    writing, gate = threading.Event(), threading.Event()
+
+    def hold(_conn: Connection) -> None:
+        writing.set()
+        gate.wait(10)
+
+    held = database.submit(hold)
+    assert writing.wait(10)
+    first = other.submit(insert(0))
+    with store._server() as server:
+        asks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while server.execute(asks).fetchone() == (0,):
+            pass  # until its writer asks for the lock
+    rest = [other.submit(insert(n)) for n in range(1, BATCH)]
+    gate.set()
+    assert [one.result(20) for one in [first, *rest]] == list(range(BATCH))
+    held.result(10)
+    assert len(commits) == 1
+    other.close()
+
+
+@pytest.mark.postgresql
 def test_a_reader_sees_one_snapshot(database: Database) -> None:
     with database.read() as conn:
         assert conn.execute(sa.select(TABLE.c.n)).all() == []
@@ -301,3 +332,110 @@ def test_a_database_of_another_encoding_is_refused(
     finally:
         with store._server() as server:
             server.execute(f'DROP DATABASE "{name}"')
+
+
+#: A locale in which capitals stand beside their small letters, as in most languages.
+LOCALE = """\
+comment_char %
+escape_char /
+LC_COLLATE
+order_start forward
+{}
+order_end
+END LC_COLLATE
+LC_CTYPE
+upper <U0041>..<U005A>
+lower <U0061>..<U007A>
+digit <U0030>..<U0039>
+END LC_CTYPE
+"""
+CHARMAP = """\
+<code_set_name> UTF-8
+<comment_char> %
+<escape_char> /
+<mb_cur_min> 1
+<mb_cur_max> 6
+CHARMAP
+{}
+END CHARMAP
+"""
+
+
+@pytest.mark.postgresql
+def test_a_database_whose_texts_stand_in_another_order_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The order is the C library's (localedef makes one here), and may change with its next version."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the server may be another user
+        pairs = "\n".join(f"<U{code:04X}>\n<U{code + 32:04X}>" for code in range(0x41, 0x5B))
+        (folder / "locale").write_text(LOCALE.format(pairs))
+        letters = "\n".join(f"<U{code:04X}> /x{code:02x} {code}" for code in range(128))
+        (folder / "charmap").write_text(CHARMAP.format(letters))
+        # It warns, with exit code 1, of what this locale does not say (money, dates).
+        told = ["localedef", "-c", "-i", "locale", "-f", "charmap", "--no-archive", "./odd.utf8"]
+        subprocess.run(told, cwd=folder, capture_output=True, check=False)
+        monkeypatch.setenv("LOCPATH", name)
+        with store.own_server() as server, pytest.raises(SettingsError, match="by code point"):
+            Database(server.place("odd.utf8"))
+
+
+# ---- who may change what -------------------------------------------------------------------------
+
+GUARDED = {"log_leaf", "log_checkpoint", "log_document", "decision", "case_event", "withdrawal"}
+
+
+@pytest.mark.postgresql
+def test_the_gateways_role_adds_and_changes_nothing_that_is_only_added_to(bank: Bank) -> None:
+    """The role that docs/postgresql.md makes; every test on PostgreSQL with a copied bank is it."""
+    before = count(bank, "grant_")
+    create(bank, AGGREGATE)
+    assert count(bank, "grant_") == before + 1
+    name = str(bank.database.place.database)
+    with psycopg.connect(store.address(name, store.GATEWAY).replace("+psycopg", "")) as conn:
+        conn.autocommit = True
+        asked = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE '%append_only'"
+        kept = {table for (table,) in conn.execute(asked)}
+        assert kept >= GUARDED
+        tried = [
+            statement
+            for table in kept
+            for statement in (
+                f"DELETE FROM {table}",  # noqa: S608 - a name of ours
+                f"TRUNCATE {table}",
+                f"DROP TRIGGER {table}_append_only ON {table}",
+                f"ALTER TABLE {table} DISABLE TRIGGER ALL",
+                f"DROP TABLE {table}",
+            )
+        ]
+        tried += [
+            "UPDATE log_leaf SET leaf = ''",
+            "UPDATE decision SET outcome = 'permit'",
+            "DELETE FROM log_head",
+            "DELETE FROM log_tile",
+            "UPDATE alembic_version SET version_num = ''",
+            "SET session_replication_role = replica",
+            "ALTER FUNCTION append_only() RENAME TO anything",
+        ]
+        for statement in tried:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement)
+    with bank.database.read() as conn:
+        assert rewritable(conn) == []
+        log.check(conn, bank.origin)
+
+
+@pytest.mark.postgresql
+def test_the_owner_is_refused_by_the_trigger_and_told_by_the_doctor(bank: Bank) -> None:
+    with store.opened(bank.settings) as conn:
+        assert set(rewritable(conn)) >= GUARDED
+        with pytest.raises(IntegrityError, match="append-only: log_leaf"):
+            store.execute(conn, "UPDATE log_leaf SET leaf = leaf")
+        conn.rollback()
+
+
+@pytest.mark.sqlite
+def test_of_a_file_nothing_is_said(database: Database) -> None:
+    with database.read() as conn:
+        assert rewritable(conn) == []

@@ -31,7 +31,7 @@ from tests.gateway.test_acts import (
     run,
     whole,
 )
-from tests.store import unguard
+from tests.store import opened, unguard
 
 ETHICS = "ppr_ethics_hospital_hmb"
 EVIDENCE = "ab" * 32
@@ -322,14 +322,14 @@ def test_a_voiding_says_nothing_a_correction_something_and_nothing_is_voided_twi
 def test_a_decision_of_which_nobody_wrote_down_what_it_rests_on_is_touched(bank: Bank) -> None:
     granted = create(bank, AGGREGATE)
     rests_on = metadata.tables["decision_rests_on"]
-    with pytest.raises(sa.exc.IntegrityError, match="append-only"):
-        bank.database.write(lambda conn: conn.execute(sa.delete(rests_on)))
-
-    def forget(conn: Any) -> None:
-        unguard(conn, "decision_rests_on")
-        conn.execute(sa.delete(rests_on))
-
-    bank.database.write(forget)
+    with (
+        pytest.raises(sa.exc.IntegrityError, match="append-only"),
+        opened(bank.settings) as owner,
+    ):
+        owner.execute(sa.delete(rests_on))
+    with opened(bank.settings) as owner:
+        unguard(owner, "decision_rests_on")
+        owner.execute(sa.delete(rests_on))
     found = preview(bank, "form", "frm_acb")
     assert ids(found) == ([], [granted.grant_id], [])
 

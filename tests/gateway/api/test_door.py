@@ -15,7 +15,7 @@ from gateway.api.door import language_of
 from gateway.bank import Bank
 from tests.gateway.api.cast import Cast, ask
 from tests.gateway.api.door import Door
-from tests.store import execute
+from tests.store import execute, opened
 
 JSON = {"Content-Type": "application/json"}
 
@@ -259,7 +259,8 @@ def test_a_code_explains_itself_in_both_languages(door: Door) -> None:
 def test_what_nobody_expected_is_500_without_a_word(
     door: Door, bank: Bank, cast: Cast, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bank.database.write(lambda conn: execute(conn, "DROP TABLE grant_item"))
+    with opened(bank.settings) as owner:
+        execute(owner, "DROP TABLE grant_item")
     answer = door.get("/v1/grants", as_=cast.key)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "grant_item" not in answer.text

@@ -35,7 +35,7 @@ from tests.gateway.test_acts import (
     run,
     whole,
 )
-from tests.store import unguard
+from tests.store import opened, unguard
 
 #: An edition of the institution's own that refuses every aggregate: nothing like it is law.
 REFUSES = """\
@@ -242,14 +242,14 @@ def test_packs_changed_behind_the_gateway_do_not_open_the_bank(
         "a file's absence": sa.delete(file).where(file.c.digest == digest),
         "the list": sa.update(made).values(files={EDITION: digest}),
     }[what]
-    with pytest.raises(sa.exc.IntegrityError, match="append-only"):
-        bank.database.write(lambda conn: conn.execute(sa.delete(file)))
-
-    def behind(conn: Any) -> None:
-        unguard(conn, "law_file")
-        conn.execute(change)
-
-    bank.database.write(behind)
+    with (
+        pytest.raises(sa.exc.IntegrityError, match="append-only"),
+        opened(bank.settings) as owner,
+    ):
+        owner.execute(sa.delete(file))
+    with opened(bank.settings) as owner:
+        unguard(owner, "law_file")
+        owner.execute(change)
     bank.database.close()
     said = "was changed since" if what == "the list" else f"`{EDITION}` of generation"
     with pytest.raises(SettingsError, match=said):
@@ -432,12 +432,10 @@ def test_a_grant_with_nothing_left_and_a_decision_from_before_generations(bank: 
     answer = create(bank, AGGREGATE)
     item, decision = metadata.tables["grant_item"], metadata.tables["decision"]
 
-    def change(conn: Any) -> None:
-        unguard(conn, "decision")
-        conn.execute(sa.update(item).values(removed_at=bank.now(), removed_reason="x"))
-        conn.execute(sa.update(decision).values(law_generation_id=None))
-
-    bank.database.write(change)
+    with opened(bank.settings) as owner:
+        unguard(owner, "decision")
+        owner.execute(sa.update(item).values(removed_at=bank.now(), removed_reason="x"))
+        owner.execute(sa.update(decision).values(law_generation_id=None))
     found = impact(bank, bank.law)
     assert (found.changed, found.looked_at) == ((), {"decision": 1, "case": 0, "grant": 0})
     assert (
