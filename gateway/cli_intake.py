@@ -108,7 +108,7 @@ def _plain(text: str) -> str:
 
 def load(
     what: Annotated[What, typer.Argument(help="what the file holds")],
-    file: Annotated[Path, typer.Argument(help=".csv, .tsv or .jsonl, in UTF-8 (docs/import.md)")],
+    file: Annotated[Path, typer.Argument(help=".csv, .tsv, .jsonl or .parquet (docs/import.md)")],
     *,
     mapping: Annotated[
         Path | None, typer.Option(help="YAML that says which column is which; none: ours")
