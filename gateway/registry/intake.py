@@ -17,7 +17,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -798,13 +798,14 @@ class Reached:
     line: int
     wrong: int
     done_at: datetime | None
+    feed_at: datetime | None
 
 
 def reached(conn: Connection, kind: Kind, sha256: str, mapping_sha256: str) -> Reached | None:
     """How far a file, read by a mapping, was loaded before; None if it never was."""
     f = _FILE.c
     row = conn.execute(
-        sa.select(f.id, f.line, f.wrong, f.done_at).where(
+        sa.select(f.id, f.line, f.wrong, f.done_at, f.feed_at).where(
             f.kind == kind.name, f.sha256 == sha256, f.mapping_sha256 == mapping_sha256
         )
     ).one_or_none()
@@ -828,9 +829,10 @@ def begin(
         "wrong": 0,
         "begun_at": now,
         "done_at": None,
+        "feed_at": None,
     }
     conn.execute(sa.insert(_FILE).values(row))
-    return Reached(id=file_id, line=0, wrong=0, done_at=None)
+    return Reached(id=file_id, line=0, wrong=0, done_at=None, feed_at=None)
 
 
 def come(conn: Connection, file_id: str, line: int, *, wrong: int) -> None:
@@ -852,3 +854,24 @@ def finish(conn: Connection, file_id: str, *, now: datetime) -> None:
     conn.execute(whole.values(done_at=now))
     again = sa.update(_FILE).where(of, _FILE.c.wrong > 0)
     conn.execute(again.values(line=0, wrong=0))
+
+
+def heard(conn: Connection, file_id: str, written_at: datetime | None) -> None:
+    """A file that came to its end has told how its rows stand: as of `written_at`, or of when it was begun.
+
+    The same bytes again tell nothing new, unless it is said when they were written.
+    """
+    said = _FILE.c.begun_at if written_at is None else written_at
+    conn.execute(sa.update(_FILE).where(_FILE.c.id == file_id).values(feed_at=said))
+    bump(conn)
+
+
+def last_feed(conn: Connection) -> datetime | None:
+    """Of when the newest rows of holdings speak that were loaded from a file; None: none ever was."""
+    query = sa.select(sa.func.max(_FILE.c.feed_at)).where(_FILE.c.kind == "holdings")
+    return conn.execute(query).scalar()
+
+
+def is_stale(last: datetime | None, hours: int, *, now: datetime) -> bool:
+    """Whether a feed is older than it may be. One that never came is."""
+    return last is None or now - last > timedelta(hours=hours)
