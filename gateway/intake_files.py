@@ -18,14 +18,15 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+from gateway import intake_miabis as miabis
 from gateway.errors import FieldError, ProblemError
 from gateway.registry.intake import Bad, CellError, Cells, Kind, Row, read_row
 from policies import strict
@@ -58,6 +59,7 @@ _SHAPE: dict[str, Shape] = {
     "columns": {"type": "dict", "keysrules": _NAME, "valuesrules": _COLUMN},
     "constants": _NAMES,
     "ignore": {"type": "list", "schema": _NAME},
+    "standard": {"type": "string", "allowed": ["MIABIS"]},
 }
 
 #: By how a file ends, what stands between its cells.
@@ -96,12 +98,42 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMapping:
-    """A mapping, read: our column → theirs. Without a file, columns are called what we call them."""
+    """A mapping, read: our column → theirs. Without a file, columns are called what we or MIABIS call them.
+
+    `miabis`: whether a column that is not named here is read as MIABIS says (gateway/intake_miabis.py).
+    `only`: what a column of theirs must say for the row to be one of ours.
+    """
 
     columns: Mapping[str, Mapped]
     constants: Mapping[str, str] = field(default_factory=dict)
     ignore: frozenset[str] = frozenset()
     sha256: str = ""
+    miabis: bool = False
+    only: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def of(self, kind: Kind, header: Iterable[str]) -> FileMapping:
+        """This mapping with what it leaves to MIABIS, for a file of these columns.
+
+        What two columns would say is left to the one that is named, and the other is not mapped.
+        """
+        if not self.miabis:
+            return self
+        names = list(header)
+        columns, ignore, only = dict(self.columns), set(self.ignore), dict(self.only)
+        named = {mapped.column for mapped in columns.values()} | ignore
+        given = {ours for ours, mapped in columns.items() if mapped.column in names}
+        for name in names:
+            found = None if name in named else miabis.attribute(kind.name, name)
+            if found is None:
+                continue
+            if found.ours is None:
+                ignore.add(name)
+                if found.only:
+                    only[name] = found.only
+            elif found.ours not in {*given, *self.constants}:
+                columns[found.ours] = Mapped(column=name, values=found.values)
+                given.add(found.ours)
+        return replace(self, columns=columns, ignore=frozenset(ignore), only=only)
 
 
 def mapping_from(content: bytes, name: str, kind: Kind) -> FileMapping:
@@ -138,12 +170,13 @@ def mapping_from(content: bytes, name: str, kind: Kind) -> FileMapping:
         constants=data.get("constants", {}),
         ignore=frozenset(data.get("ignore", [])),
         sha256=sha256(content).hexdigest(),
+        miabis=data.get("standard") == "MIABIS",
     )
 
 
 def by_our_names(kind: Kind) -> FileMapping:
-    """The mapping of a file whose columns are called what we call them."""
-    return FileMapping(columns={name: Mapped(column=name) for name in kind.columns})
+    """The mapping of a file whose columns are called what we call them, or what MIABIS does."""
+    return FileMapping(columns={name: Mapped(column=name) for name in kind.columns}, miabis=True)
 
 
 def digest(path: Path) -> str:
@@ -239,7 +272,9 @@ class Source:
         while first < len(groups) and begun + groups[first] <= after:
             begun, first = begun + groups[first], first + 1
         header = list(file.schema_arrow.names)
-        read = [name for name in header if name not in self._mapping.ignore]
+        mapping = self._mapping.of(self._kind, header)
+        unread = mapping.ignore - mapping.only.keys()
+        read = [name for name in header if name not in unread]
         wrong = [
             FieldError(
                 pointer=f"/{name}", detail=f"column `{name}` holds {kind}, which no cell can say"
@@ -274,7 +309,7 @@ class Source:
     def _table(
         self, header: list[str], lines: Iterator[tuple[int, _Cells]]
     ) -> Iterator[tuple[int, Row | list[Bad]]]:
-        mapping = self._mapping
+        mapping = self._mapping.of(self._kind, header)
         _verify_header(self._kind, mapping, header)
         places = {
             ours: header.index(mapped.column)
@@ -289,9 +324,15 @@ class Source:
             (ours, Cells(self._kind.columns[ours], str), text)
             for ours, text in mapping.constants.items()
         ]
+        only = [(name, header.index(name), said) for name, said in mapping.only.items()]
         for line, cells in lines:
             if isinstance(cells, str):
                 yield line, [_unread(line, cells)]
+                continue
+            if only and (
+                wrong := [_stranger(line, name) for name, at, said in only if cells[at] not in said]
+            ):
+                yield line, wrong
                 continue
             try:
                 said = {ours: read[cells[at]] for ours, at, read in plan}
@@ -305,7 +346,7 @@ class Source:
             yield line, read_row(self._kind, line, _ours(mapping, texts))
 
     def _json(self) -> Iterator[tuple[int, Row | list[Bad]]]:
-        mapping = self._mapping
+        mapping, names = self._mapping, set[str]()
         theirs = {mapped.column: ours for ours, mapped in mapping.columns.items()}
         for line, one in enumerate(self._text, start=1):
             if not one.strip():
@@ -318,9 +359,21 @@ class Source:
             if not isinstance(said, dict):
                 yield line, [_unread(line, "is no JSON object")]
                 continue
+            if not said.keys() <= names:
+                names |= said.keys()
+                mapping = self._mapping.of(self._kind, sorted(names))
+                theirs = {mapped.column: ours for ours, mapped in mapping.columns.items()}
             strange = sorted(said.keys() - theirs.keys() - mapping.ignore)
             if strange:
                 yield line, [_unread(line, f"`{strange[0]}` is not mapped")]
+                continue
+            wrong = [
+                _stranger(line, name)
+                for name, ours in mapping.only.items()
+                if (said.get(name) or "") not in ours
+            ]
+            if wrong:
+                yield line, wrong
                 continue
             known = {theirs[name]: said[name] for name in said if name in theirs}
             yield line, read_row(self._kind, line, _ours(mapping, known))
@@ -399,6 +452,17 @@ def _unread(line: int, why: str) -> Bad:
         code="not_a_row",
         zh=f"无法读取：{why}",
         en=f"cannot be read: {why}",
+    )
+
+
+def _stranger(line: int, name: str) -> Bad:
+    return Bad(
+        line=line,
+        row="",
+        column=name,
+        code="not_ours",
+        zh="不是来自人的样本",
+        en="is no sample of a human being",
     )
 
 
