@@ -26,8 +26,10 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+from gateway import intake_fhir as fhir
 from gateway import intake_miabis as miabis
 from gateway.errors import FieldError, ProblemError
+from gateway.intake_fhir import FhirMapping
 from gateway.registry.intake import Bad, CellError, Cells, Kind, Row, read_row
 from policies import strict
 from policies.strict import Shape
@@ -60,6 +62,7 @@ _SHAPE: dict[str, Shape] = {
     "constants": _NAMES,
     "ignore": {"type": "list", "schema": _NAME},
     "standard": {"type": "string", "allowed": ["MIABIS"]},
+    **fhir.MAPPING,
 }
 
 #: By how a file ends, what stands between its cells.
@@ -101,7 +104,8 @@ class FileMapping:
     """A mapping, read: our column → theirs. Without a file, columns are called what we or MIABIS call them.
 
     `miabis`: whether a column that is not named here is read as MIABIS says (gateway/intake_miabis.py).
-    `only`: what a column of theirs must say for the row to be one of ours.
+    `only`: what a column of theirs must say for the row to be one of ours. `fhir`: how its lines are read, where
+    they are FHIR Consents; `column` is then the name of an element.
     """
 
     columns: Mapping[str, Mapped]
@@ -110,6 +114,7 @@ class FileMapping:
     sha256: str = ""
     miabis: bool = False
     only: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    fhir: FhirMapping | None = None
 
     def of(self, kind: Kind, header: Iterable[str]) -> FileMapping:
         """This mapping with what it leaves to MIABIS, for a file of these columns.
@@ -159,6 +164,7 @@ def mapping_from(content: bytes, name: str, kind: Kind) -> FileMapping:
                 zh, en = f"“{code}”不是 ICD-10 编码", f"`{code}` is no ICD-10 code"
                 path = ("columns", ours, "icd10", code)
                 wrong.append(document.mistake(path, code="not_icd10", en=en, zh=zh))
+    wrong += fhir.mapping_mistakes(document, kind.name)
     if wrong:
         raise _refused(wrong)
     columns = {
@@ -171,6 +177,7 @@ def mapping_from(content: bytes, name: str, kind: Kind) -> FileMapping:
         ignore=frozenset(data.get("ignore", [])),
         sha256=sha256(content).hexdigest(),
         miabis=data.get("standard") == "MIABIS",
+        fhir=fhir.mapping_from(data),
     )
 
 
@@ -197,6 +204,9 @@ class Source:
         if ending not in _ENDINGS:
             known = ", ".join(_ENDINGS)
             raise ProblemError("invalid_request", f"`{path.name}` must end in one of {known}")
+        if mapping.fhir is not None and ending not in _JSON_LINES:
+            detail = f"`{path.name}` must end in .ndjson: one FHIR resource a line"
+            raise ProblemError("invalid_request", detail)
         self._kind, self._mapping, self._path = kind, mapping, path
         self._file, self._ending = file, ending
         self._text = TextIOWrapper(file, encoding="utf-8-sig", errors="strict", newline="")
@@ -359,6 +369,9 @@ class Source:
             if not isinstance(said, dict):
                 yield line, [_unread(line, "is no JSON object")]
                 continue
+            if mapping.fhir is not None:
+                yield line, self._consent(mapping.fhir, said, line)
+                continue
             if not said.keys() <= names:
                 names |= said.keys()
                 mapping = self._mapping.of(self._kind, sorted(names))
@@ -377,6 +390,21 @@ class Source:
                 continue
             known = {theirs[name]: said[name] for name in said if name in theirs}
             yield line, read_row(self._kind, line, _ours(mapping, known))
+
+    def _consent(self, how: FhirMapping, said: dict[str, Any], line: int) -> Row | list[Bad]:
+        try:
+            cells = fhir.read(how, said, line)
+        except RecursionError as error:
+            return [_unread(line, str(error))]
+        if isinstance(cells, list):
+            return cells
+        ticks = cells["ticks"]
+        row = read_row(self._kind, line, _ours(self._mapping, cells))
+        if (
+            isinstance(row, Row) and not ticks
+        ):  # a form is agreed to as it stands: nothing to tick, not unknown
+            return Row(line=line, cells={**row.cells, "ticks": []})
+        return row
 
 
 def _ours(mapping: FileMapping, said: dict[str, Any]) -> dict[str, Any]:
