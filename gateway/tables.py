@@ -839,7 +839,10 @@ class IntakeFile(SQLModel, table=True):
     begun_at: datetime = _instant()
     done_at: datetime | None = _instant_or_none()
     feed_at: datetime | None = _instant_or_none()
-    __table_args__ = (UniqueConstraint("kind", "sha256", "mapping_sha256"),)
+    __table_args__ = (
+        UniqueConstraint("kind", "sha256", "mapping_sha256"),
+        Index("ix_intake_file_kind_feed_at", "kind", "feed_at"),
+    )
 
 
 class ExportRow(SQLModel, table=True):

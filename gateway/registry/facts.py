@@ -188,7 +188,7 @@ def gather(
     draws = tuple(_draws(chosen, ask, reduced, as_of))
     facts["papers.quotas"] = _quotas(conn, draws, reduced)
     facts |= _reporter(conn, chosen["prior_report"], found, as_of)
-    facts["holdings.feed_stale"] = _feed_stale(conn, bank, recall, now)
+    facts["holdings.feed_stale"] = _feed_stale(conn, bank, now)
     licence = chosen["preservation"]
     facts |= recall(
         ("duties", requester_party_id, project.id, licence and licence.id, as_of),
@@ -462,12 +462,10 @@ def _user_facts(ask: Ask, users: Iterable[Row[Any]]) -> dict[str, Value | None]:
     }
 
 
-def _feed_stale(conn: Connection, bank: Bank, recall: Recall, now: datetime) -> bool | None:
+def _feed_stale(conn: Connection, bank: Bank, now: datetime) -> bool | None:
     """Whether the sample system has been silent for too long; None where no feed is expected of it."""
     hours = bank.settings.feed_max_age_hours
-    if hours is None:
-        return None
-    return intake.is_stale(recall(("feed",), lambda: intake.last_feed(conn)), hours, now=now)
+    return None if hours is None else intake.is_stale(intake.last_feed(conn), hours, now=now)
 
 
 def _reporter(

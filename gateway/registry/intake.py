@@ -906,11 +906,11 @@ def finish(conn: Connection, file_id: str, *, now: datetime) -> None:
 def heard(conn: Connection, file_id: str, written_at: datetime | None) -> None:
     """A file that came to its end has told how its rows stand: as of `written_at`, or of when it was begun.
 
-    The same bytes again tell nothing new, unless it is said when they were written.
+    The same bytes again tell nothing new, unless it is said when they were written. It raises no version: a
+    decision that did not see it yet refers where it need not, and readers keep what no row has changed.
     """
     said = _FILE.c.begun_at if written_at is None else written_at
     conn.execute(sa.update(_FILE).where(_FILE.c.id == file_id).values(feed_at=said))
-    bump(conn)
 
 
 def last_feed(conn: Connection) -> datetime | None:

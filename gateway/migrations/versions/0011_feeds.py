@@ -13,6 +13,7 @@ def upgrade() -> None:
     """Of files that were loaded whole, the loading's begin: the latest that is certain of their rows."""
     with op.batch_alter_table("intake_file") as intake_file:
         intake_file.add_column(sa.Column("feed_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index("ix_intake_file_kind_feed_at", "intake_file", ["kind", "feed_at"])
     op.execute("UPDATE intake_file SET feed_at = begun_at WHERE done_at IS NOT NULL")
 
 

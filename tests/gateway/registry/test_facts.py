@@ -238,9 +238,9 @@ def test_a_feed_is_as_old_as_its_rows_and_only_holdings_count(
     assert is_stale() is True
     clock.advance(seconds=1)
     heard(bank, written_at=bank.now() - timedelta(hours=23))
-    assert is_stale() is False, "what was read before is not kept once a feed came"
+    assert is_stale() is False, "what was read before is not kept"
     clock.advance(hours=2)
-    assert is_stale() is True, "and how old it is is never kept"
+    assert is_stale() is True, "nor how old it was"
 
 
 def test_it_stands_a_year_later_as_well(bank: Bank, clock: SettableClock) -> None:
