@@ -5,10 +5,11 @@ shape its release knows, without modifier extensions, and agreed to by the patie
 permits or denies must be a code that the mapping names; what is limited to an actor, to data or to other
 conditions is no tick and refuses the row; the first period that ends is the end of all.
 
-R4B (hl7.org/fhir/R4B/consent.html): `provision.type` is what happens "when the rule conditions are met"; the root
-says what holds where no nested one speaks, or else `policyRule` does. R5 (hl7.org/fhir/R5/consent.html):
-`decision` is the "action to take - permit or deny - as default", each `provision` "an exception to the base
-policy". Exceptions to exceptions have no tick and are refused.
+R4B (hl7.org/fhir/R4B/consent-definitions.html): `provision.type` is the "action to take - permit or deny - when the
+rule conditions are met. Not permitted in root rule, required in all nested rules." Profiles have it in the root all
+the same; it is then what holds where no nested one speaks, and `policyRule` must not say the contrary. R5
+(hl7.org/fhir/R5/consent-definitions.html): `decision` is the "action to take - permit or deny - as default", each
+`provision` "an exception to the base policy". Exceptions to exceptions have no tick and are refused.
 
     fhir: R5
     columns: {code: id, donor: subject, signed_on: date, form: {column: policyBasis.url, values: {…: v2}}}
@@ -47,8 +48,8 @@ _DAY = KINDS["consents"].columns["signed_on"].read
 # ---- shapes --------------------------------------------------------------------------------------
 # hl7.org/fhir/R4B/consent-definitions.html, hl7.org/fhir/R5/consent-definitions.html, …/datatypes.html. Of what is
 # not read here only the name is held. Left out, so that a resource which has one is refused:
-# `modifierExtension` and `implicitRules`, which may turn the meaning of all else (R5 §2.1.0.5.1 "Modifier
-# Extensions": systems "SHALL check" for them), and the `_name` of a value that is absent for a reason.
+# `modifierExtension` and `implicitRules`, which may turn the meaning of all else
+# (hl7.org/fhir/R5/extensibility.html#modifierExtension), and the `_name` of a value that is absent for a reason.
 
 _TEXT: Shape = {"type": "string", "empty": False}
 _ANY: Shape = {}

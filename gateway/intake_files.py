@@ -362,7 +362,7 @@ class Source:
             if not one.strip():
                 continue
             try:
-                said = json.loads(one)
+                said = json.loads(one, object_pairs_hook=_once)
             except (ValueError, RecursionError) as error:
                 yield line, [_unread(line, str(error))]
                 continue
@@ -405,6 +405,16 @@ class Source:
         ):  # a form is agreed to as it stands: nothing to tick, not unknown
             return Row(line=line, cells={**row.cells, "ticks": []})
         return row
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One JSON object. What says a thing twice says nothing for certain (RFC 8259 §4: names should be unique)."""
+    said = dict(pairs)
+    if len(said) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"`{twice}` stands twice in one object")
+    return said
 
 
 def _ours(mapping: FileMapping, said: dict[str, Any]) -> dict[str, Any]:

@@ -309,6 +309,15 @@ def test_a_wrong_resource_stands_in_the_file_of_wrong_rows(made: Path) -> None:
     assert bad == [("2", "consent-2", "not_active"), ("3", "", "not_a_row")]
 
 
+def test_a_resource_that_says_a_thing_twice_says_nothing(tmp_path: Path) -> None:
+    path, text = tmp_path / "c.ndjson", json.dumps(resources("R4B")[0])
+    path.write_text(text.replace('"status"', '"status": "inactive", "status"', 1) + "\n", "utf-8")
+    how = intake_files.mapping_from(R4B.encode(), "m.yaml", CONSENTS)
+    with intake_files.opened(path, CONSENTS, how) as source:
+        ((bad,),) = source.rows()
+    assert (bad.code, "`status` stands twice" in bad.en) == ("not_a_row", True)
+
+
 def deep(levels: int) -> str:
     return '{"resourceType":"Consent","contained":' + "[" * levels + "]" * levels + "}"
 
