@@ -32,7 +32,7 @@ from gateway import bank as banks
 from gateway import pep, settings, standing
 from gateway.app import create_app
 from gateway.bank import Bank
-from gateway.cli_intake import generate, load
+from gateway.cli_intake import generate, load, tell_feed
 from gateway.cli_law import decide, packs_app, tell_differing
 from gateway.cli_ledger import ledger_app, tell_unknown
 from gateway.database import rewritable
@@ -139,6 +139,7 @@ def serve() -> None:
         with bank.database.read() as conn:
             tell_differing(generations.differing(conn))
             tell_unknown(openings.unknown(conn))
+            tell_feed(bank, conn)
         # Before the door opens: no researcher waits for what is read once.
         bank.open_index(
             lambda donors: out.print(
@@ -193,7 +194,7 @@ def doctor(
     *,
     live: Annotated[bool, typer.Option(help="only ask the running gateway how it is")] = False,
 ) -> None:
-    """Check settings, keys, schema, packs, the whole log, and who is there to do the work."""
+    """Check settings, keys, schema, packs, the whole log, the feed of holdings, and who is there to do the work."""
     if live:
         with explained():
             chosen = settings.load()
@@ -228,6 +229,8 @@ def doctor(
         out.print(f"[green]✓[/green] 五百例计数 · the 500 are counted per {way} (HGR_COUNTING)")
         tell_differing(differing)
         tell_unknown(missing)
+        with bank.database.read() as conn:
+            stale = tell_feed(bank, conn)
         staffed = {role: sum(role.value in each for each in roles) for role in Role}
         wanted = {Role.OFFICER: 2, Role.ADMINISTRATOR: 1, Role.AUDITOR: 0, Role.REGULATOR: 0}
         short = {role: n for role, n in wanted.items() if staffed[role] < n}
@@ -235,7 +238,7 @@ def doctor(
             mark = "[red]✗[/red]" if role in short else "[green]✓[/green]"
             need = f" (至少 · at least {wanted[role]})" if role in short else ""
             out.print(f"{mark} {role}: {count}{need}")
-    raise typer.Exit(1 if short else 0)
+    raise typer.Exit(1 if short or stale else 0)
 
 
 @app.command()

@@ -33,6 +33,7 @@ from sqlalchemy import Connection
 from gateway import generate as generated
 from gateway import intake_files, pep
 from gateway.bank import Bank
+from gateway.errors import SettingsError
 from gateway.intake_files import FileMapping, Source
 from gateway.registry import intake
 from gateway.registry.intake import Bad, Batch, Kind, Reached, Row
@@ -108,7 +109,7 @@ def _plain(text: str) -> str:
 
 def load(
     what: Annotated[What, typer.Argument(help="what the file holds")],
-    file: Annotated[Path, typer.Argument(help=".csv, .tsv or .jsonl, in UTF-8 (docs/import.md)")],
+    file: Annotated[Path, typer.Argument(help=".csv, .tsv, .jsonl or .parquet (docs/import.md)")],
     *,
     mapping: Annotated[
         Path | None, typer.Option(help="YAML that says which column is which; none: ours")
@@ -148,8 +149,12 @@ def load(
             sha256=sha256,
             written_at=None if written_at is None else written_at.astimezone(),
         )
+        if written_at is not None and written_at.astimezone() > bank.now():
+            raise SettingsError(f"--written-at `{written_at}` lies ahead")
         before = job.reached()
         if before is not None and before.done_at is not None:
+            if not dry_run:
+                job.hear_again(before)
             out.print(
                 f"[green]✓[/green] 该文件已于 {before.done_at:%Y-%m-%d %H:%M}Z 载入，没有变化 · this very file was "
                 f"loaded on that day: nothing to do ({before.id})",
@@ -208,10 +213,17 @@ class _Job:
             recorded(
                 self.bank,
                 "intake.done",
-                partial(self._finish, file_id),
+                partial(self._finish, file_id, tally),
                 lambda _: {"file": file_id},
             )
         return tally
+
+    def hear_again(self, before: Reached) -> None:
+        """A file that was loaded whole is written again as it was: so it still stands with its rows."""
+        if self.written_at is None or before.feed_at is None or self.written_at <= before.feed_at:
+            return
+        part = partial(intake.heard, file_id=before.id, written_at=self.written_at)
+        recorded(self.bank, "intake.done", part, lambda _: {"file": before.id})
 
     def _batch(self, some: list[Row | list[Bad]], file_id: str, *, dry: bool) -> Batch:
         unread = [bad for one in some if isinstance(one, list) for bad in one]
@@ -272,8 +284,11 @@ class _Job:
             return kept[0]
         raise AssertionError  # pragma: no cover - the unit always raises
 
-    def _finish(self, file_id: str, conn: Connection) -> None:
+    def _finish(self, file_id: str, tally: Tally, conn: Connection) -> None:
         intake.finish(conn, file_id, now=self.bank.now())
+        # An empty file may be an export that failed, and where every row is wrong nothing was understood.
+        if self.file.stat().st_size and (tally.rows > tally.bad or not tally.rows):
+            intake.heard(conn, file_id, self.written_at)
 
     def _named(self, made: Reached) -> dict[str, str]:
         return {"file": made.id, "kind": self.kind.name, "sha256": self.sha256}
@@ -358,6 +373,28 @@ class _Lines:
         if tenths > self._told:
             self._told = tenths
             err.print(f"{tenths * 10} %  {tally.rows:,} 行 · rows", highlight=False)
+
+
+def tell_feed(bank: Bank, conn: Connection) -> bool:
+    """Say of when the newest holdings are, where a feed of them is expected; whether it is too old."""
+    hours = bank.settings.feed_max_age_hours
+    if hours is None:
+        return False
+    last = intake.last_feed(conn)
+    stale = intake.is_stale(last, hours, now=bank.now())
+    mark, then = "[green]✓[/green]", ""
+    if stale:
+        mark, then = (
+            "[red]✗[/red]",
+            "；放行均转人工 · releases are referred: hgr import holdings FILE",
+        )
+    when = "从未 · never" if last is None else f"{last:%Y-%m-%d %H:%M}Z"
+    out.print(
+        f"{mark} 馆藏变更最近一次 · last feed of holdings: {when} (HGR_FEED_MAX_AGE_HOURS {hours}){then}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return stale
 
 
 def _tell(tally: Tally, bad: BadRows, *, dry: bool) -> None:

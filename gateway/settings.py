@@ -67,6 +67,12 @@ class Settings(BaseSettings):
         description="over what the 500 exomes or genomes of art. 37(3) are counted: the article does not "
         "say whether per transfer, project or recipient; ask counsel",
     )
+    feed_max_age_hours: int | None = Field(
+        default=None,
+        ge=1,
+        description="how old the last completed feed of holdings may be before releases are referred; "
+        "none: no feed is expected",
+    )
     body_bytes: int = Field(default=1_000_000, ge=10_000, description="largest request body")
 
     @field_validator("trusted_proxies")

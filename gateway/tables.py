@@ -825,7 +825,8 @@ class Opening(SQLModel, table=True):
 class IntakeFile(SQLModel, table=True):
     """How far the loading of one file has come, so that it goes on behind what was loaded.
 
-    `mapping_sha256` is of the mapping it is read by; empty for none.
+    `mapping_sha256` is of the mapping it is read by; empty for none. `feed_at` is of when its rows speak: as
+    its sample system said, or else when its loading began; None until it came to its end.
     """
 
     __tablename__: ClassVar[str] = "intake_file"
@@ -837,7 +838,11 @@ class IntakeFile(SQLModel, table=True):
     wrong: int = 0  # rows up to there that were not loaded
     begun_at: datetime = _instant()
     done_at: datetime | None = _instant_or_none()
-    __table_args__ = (UniqueConstraint("kind", "sha256", "mapping_sha256"),)
+    feed_at: datetime | None = _instant_or_none()
+    __table_args__ = (
+        UniqueConstraint("kind", "sha256", "mapping_sha256"),
+        Index("ix_intake_file_kind_feed_at", "kind", "feed_at"),
+    )
 
 
 class ExportRow(SQLModel, table=True):

@@ -21,7 +21,15 @@ from sqlalchemy import Connection, Row
 
 from gateway.bank import Bank, Recall, facts_version
 from gateway.errors import FieldError, ProblemError
-from gateway.registry import cohorts, counters, determinations, duties, ledger, papers
+from gateway.registry import (
+    cohorts,
+    counters,
+    determinations,
+    duties,
+    intake,
+    ledger,
+    papers,
+)
 from gateway.registry.ask import Ask, named_in, purpose_of, roles_of
 from gateway.registry.cohorts import Cohort, Reduced
 from gateway.registry.counters import Counted, Recipient
@@ -180,6 +188,7 @@ def gather(
     draws = tuple(_draws(chosen, ask, reduced, as_of))
     facts["papers.quotas"] = _quotas(conn, draws, reduced)
     facts |= _reporter(conn, chosen["prior_report"], found, as_of)
+    facts["holdings.feed_stale"] = _feed_stale(conn, bank, now)
     licence = chosen["preservation"]
     facts |= recall(
         ("duties", requester_party_id, project.id, licence and licence.id, as_of),
@@ -451,6 +460,12 @@ def _user_facts(ask: Ask, users: Iterable[Row[Any]]) -> dict[str, Value | None]:
         "users.nationalities": frozenset(user.nationality for user in users),
         "users.individual_capacity": any(user.individual_capacity for user in users),
     }
+
+
+def _feed_stale(conn: Connection, bank: Bank, now: datetime) -> bool | None:
+    """Whether the sample system has been silent for too long; None where no feed is expected of it."""
+    hours = bank.settings.feed_max_age_hours
+    return None if hours is None else intake.is_stale(intake.last_feed(conn), hours, now=now)
 
 
 def _reporter(

@@ -17,7 +17,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -191,6 +191,36 @@ _digest = _shaped(
 )
 
 
+#: A Standard PREanalytical Code, SPREC 3.0 and 4.0 (ISBER; doi 10.1089/bio.2017.0109, 10.1089/bio.2024.0010): seven
+#: elements. Of a fluid: type, primary container, pre-centrifugation, first and second centrifugation,
+#: post-centrifugation, storage; of a solid: type, collection, warm and cold ischaemia, fixation, fixation time,
+#: storage. The lists of its codes are ISBER's and grow, so that their shape alone is held here.
+_FLUID = re.compile(r"[A-Z][A-Z0-9]{2}-[A-Z0-9]{3}(-[A-Z0-9]){5}\Z")
+_SOLID = re.compile(r"[A-Z][A-Z0-9]{2}-[A-Z0-9]{3}(-[A-Z0-9]){2}-[A-Z0-9]{3}(-[A-Z0-9]){2}\Z")
+#: The types of sample that are one of our kinds beyond doubt; all are fluids.
+SPREC_KINDS = {
+    "BLD": "whole_blood",
+    "PL1": "plasma",
+    "PL2": "plasma",
+    "BUF": "blood_cells",
+    "BFF": "blood_cells",
+    "CEL": "blood_cells",
+    "PEL": "blood_cells",
+    "RBC": "blood_cells",
+}
+
+
+def _sprec(text: str) -> str:
+    if _FLUID.match(text) or (_SOLID.match(text) and text[:3] not in SPREC_KINDS):
+        return text
+    raise CellError(
+        "not_sprec",
+        f"“{text}”不是 SPREC 编码（七段：液体 3-3-1-1-1-1-1，固体 3-3-1-1-3-1-1 个字符）",
+        f"`{text}` is no SPREC code: seven elements, of a fluid of 3-3-1-1-1-1-1 characters, of a solid "
+        "of 3-3-1-1-3-1-1",
+    )
+
+
 def _one_of(*values: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in values:
@@ -305,6 +335,7 @@ _KINDS = (
             "collection": _named("collection"),
             "consent": _named("consent", needed=False),
             "kind": Column(read=_one_of(*ITEM_KINDS), needed=True),
+            "sprec": Column(read=_sprec),  # says the kind; the code itself stays with the sample system
             "data_class": Column(
                 read=_one_of(
                     "genome", "exome", "panel", "transcriptome", "epigenome", "ctDNA",
@@ -448,7 +479,7 @@ def load(
                     _bad(kind, row, kind.key[0], "twice", "同一批中重复", "stands here twice")
                 )
             elif before is None:
-                wrong += fresh.missing(row)
+                wrong += fresh.missing(row, said)
             else:
                 wrong += known.refused(row, said, before)
         if wrong:
@@ -513,13 +544,13 @@ class _Fresh:
         self._id = f"{kind.prefix}_{moment:012x}{secrets.randbits(60):015x}"
         self._made = 0
 
-    def missing(self, row: Row) -> list[Bad]:
-        """What a new row would have to say and does not."""
+    def missing(self, row: Row, resolved: Mapping[str, Any]) -> list[Bad]:
+        """What a new row would have to say and does not, not even by another column."""
         said = row.cells.get
         if None not in map(said, self._needed):
             return []
         zh, en = "新增的行须有该值", "is missing, and the row is new"
-        wrong = [name for name in self._needed if said(name) is None]
+        wrong = [name for name in self._needed if said(name) is None and name not in resolved]
         return [_bad(self._kind, row, name, "missing", zh, en) for name in wrong]
 
     def row(self, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -552,7 +583,7 @@ class _Known:
                 self._ids[name] = self._by_code(column.of, codes)
         self._plan = {
             name: (
-                None if name in {"form", "ticks"} else _stored(kind, name),
+                None if name in {"form", "ticks", "sprec"} else _stored(kind, name),
                 column.default,
                 column.needed,
                 self._ids.get(name),
@@ -665,8 +696,10 @@ class _Known:
         said["profile_id"] = profile_id
 
     def _holding(self, row: Row, said: dict[str, Any], wrong: list[Bad]) -> None:
-        kind = row.cells.get("kind")
+        is_new = (row.cells["code"],) not in self.rows
+        kind = self._kind_of(row, wrong, is_new=is_new)
         if kind is not None:
+            said["kind"] = kind
             data = kind in _DATA
             said["item_class"] = "information" if data else "material"
             if data and "data_class" not in said:
@@ -678,7 +711,6 @@ class _Known:
         if disease is not None and disease not in self._diseases:
             zh, en = f"疾病本体中没有“{disease}”", f"the disease ontology has no `{disease}`"
             wrong.append(_bad(self._kind, row, "disease", "unknown_disease", zh, en))
-        is_new = (row.cells["code"],) not in self.rows
         if is_new and "consent" not in row.cells and not wrong:
             found = self._only_consent.get(
                 (said.get("donor_id", ""), said.get("collection_id", "")), ()
@@ -690,6 +722,21 @@ class _Known:
                 )
                 wrong.append(_bad(self._kind, row, "consent", "consent_ambiguous", zh, en))
             said["consent_id"] = found[0] if len(found) == 1 else None
+
+    def _kind_of(self, row: Row, wrong: list[Bad], *, is_new: bool) -> Cell:
+        """The kind as it is said, or as the type of sample in the SPREC code says it."""
+        kind, sprec = row.cells.get("kind"), row.cells.get("sprec")
+        if not isinstance(sprec, str):
+            return kind
+        meant = SPREC_KINDS.get(sprec[:3])
+        if kind is not None and meant not in {None, kind}:
+            zh, en = f"与 kind“{kind}”不符", f"is of another kind than `{kind}`"
+            wrong.append(_bad(self._kind, row, "sprec", "sprec_differs", zh, en))
+        elif kind is None and meant is None and is_new:
+            zh = f"SPREC 样本类型“{sprec[:3]}”不能确定对应何种 kind，须写明 kind"
+            en = f"type `{sprec[:3]}` of its SPREC code is none of our kinds for certain: say which"
+            wrong.append(_bad(self._kind, row, "kind", "sprec_type_unknown", zh, en))
+        return kind or (meant if "kind" not in row.cells else None)
 
     def _by_code(self, table: str, codes: set[str]) -> dict[str, str]:
         """Code → id. A party is named by its id."""
@@ -798,13 +845,14 @@ class Reached:
     line: int
     wrong: int
     done_at: datetime | None
+    feed_at: datetime | None
 
 
 def reached(conn: Connection, kind: Kind, sha256: str, mapping_sha256: str) -> Reached | None:
     """How far a file, read by a mapping, was loaded before; None if it never was."""
     f = _FILE.c
     row = conn.execute(
-        sa.select(f.id, f.line, f.wrong, f.done_at).where(
+        sa.select(f.id, f.line, f.wrong, f.done_at, f.feed_at).where(
             f.kind == kind.name, f.sha256 == sha256, f.mapping_sha256 == mapping_sha256
         )
     ).one_or_none()
@@ -828,9 +876,10 @@ def begin(
         "wrong": 0,
         "begun_at": now,
         "done_at": None,
+        "feed_at": None,
     }
     conn.execute(sa.insert(_FILE).values(row))
-    return Reached(id=file_id, line=0, wrong=0, done_at=None)
+    return Reached(id=file_id, line=0, wrong=0, done_at=None, feed_at=None)
 
 
 def come(conn: Connection, file_id: str, line: int, *, wrong: int) -> None:
@@ -852,3 +901,24 @@ def finish(conn: Connection, file_id: str, *, now: datetime) -> None:
     conn.execute(whole.values(done_at=now))
     again = sa.update(_FILE).where(of, _FILE.c.wrong > 0)
     conn.execute(again.values(line=0, wrong=0))
+
+
+def heard(conn: Connection, file_id: str, written_at: datetime | None) -> None:
+    """A file that came to its end has told how its rows stand: as of `written_at`, or of when it was begun.
+
+    The same bytes again tell nothing new, unless it is said when they were written. It raises no version: a
+    decision that did not see it yet refers where it need not, and readers keep what no row has changed.
+    """
+    said = _FILE.c.begun_at if written_at is None else written_at
+    conn.execute(sa.update(_FILE).where(_FILE.c.id == file_id).values(feed_at=said))
+
+
+def last_feed(conn: Connection) -> datetime | None:
+    """Of when the newest rows of holdings speak that were loaded from a file; None: none ever was."""
+    query = sa.select(sa.func.max(_FILE.c.feed_at)).where(_FILE.c.kind == "holdings")
+    return conn.execute(query).scalar()
+
+
+def is_stale(last: datetime | None, hours: int, *, now: datetime) -> bool:
+    """Whether a feed is older than it may be. One that never came is."""
+    return last is None or now - last > timedelta(hours=hours)

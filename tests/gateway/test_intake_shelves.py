@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from gateway.registry import intake, ledger
 from gateway.registry.intake import KINDS, Row, read_row
 from gateway.tables import metadata
 from policies import disease
+from policies.decision import Result
 from tests.gateway.conftest import SettableClock, settings_in
 from tests.gateway.stage import NOW, Stage, stage_in
-from tests.gateway.test_acts import approve, create, release
+from tests.gateway.test_acts import AGGREGATE, approve, create, release
 from tests.gateway.test_cli import INIT, filled, folder, hgr, kinds
 from tests.gateway.test_intake import put, rows
 from tests.store import url_in
@@ -127,6 +128,85 @@ def test_tubes_that_went_out_do_not_come_back_by_an_old_file(filled: Path) -> No
     assert dict(_units_in(filled))[code] == before[code], "counted anew since"
     fewer = put(filled, "fewer.csv", f"code,units\n{code},0\n")
     assert hgr("import", "holdings", str(fewer)).exit_code == 0, "fewer are believed at any time"
+
+
+FEED = "code,units\n{code},{units}\n"
+
+
+def feeds(folder: Path) -> list[bool]:
+    """Of each file of holdings, whether it counts as a feed."""
+    found = [row for row in rows(folder, "intake_file") if row["kind"] == "holdings"]
+    return [row["feed_at"] is not None for row in sorted(found, key=lambda row: row["begun_at"])]
+
+
+def test_the_doctor_raises_an_alarm_where_no_feed_came_in_time(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "HGR_FEED_MAX_AGE_HOURS" not in hgr("doctor").output
+    monkeypatch.setenv("HGR_FEED_MAX_AGE_HOURS", "30")
+    told = hgr("doctor")
+    assert "✗ 馆藏变更最近一次 · last feed of holdings: 从未 · never" in told.output
+    assert told.exit_code == 1
+    (one, *_) = rows(filled, "holding")
+    path = put(filled, "night.csv", FEED.format(code=one["code"], units=one["units"]))
+    old = datetime.now(UTC).astimezone() - timedelta(hours=31)
+    said = ["--written-at", f"{old:%Y-%m-%dT%H:%M:%S}"]
+    assert hgr("import", "holdings", str(path), *said).exit_code == 0
+    assert "✗ 馆藏变更" in hgr("doctor").output, "it is as old as its rows"
+    before = kinds(filled)
+    assert "nothing to do" in hgr("import", "holdings", str(path)).output
+    assert "✗ 馆藏变更" in hgr("doctor").output, "the same bytes tell nothing new"
+    again = f"{datetime.now(UTC).astimezone() - timedelta(minutes=1):%Y-%m-%dT%H:%M:%S}"
+    told = hgr("import", "holdings", str(path), "--written-at", again, "--dry-run")
+    assert kinds(filled) == before
+    told = hgr("import", "holdings", str(path), "--written-at", again)
+    assert "nothing to do" in told.output
+    assert kinds(filled)[len(before) :] == ["intake.done"]
+    told = hgr("doctor")
+    assert "✓ 馆藏变更" in told.output
+
+
+def test_what_is_written_tomorrow_is_not_believed(filled: Path) -> None:
+    path = put(filled, "night.csv", "code,units\n")
+    ahead = f"{datetime.now(UTC).astimezone() + timedelta(days=1):%Y-%m-%dT%H:%M:%S}"
+    told = hgr("import", "holdings", str(path), "--written-at", ahead)
+    assert told.exit_code == 2
+    assert "lies ahead" in told.stderr
+
+
+def test_a_night_without_changes_is_a_feed_and_one_nobody_understood_is_none(filled: Path) -> None:
+    (one, *_) = rows(filled, "holding")
+    nights = [
+        ("quiet.csv", "code,units\n", 0, True),
+        ("failed.jsonl", "", 0, False),
+        ("wrong.csv", "code,units\nnobody,-1\n", 1, False),
+        ("partly.csv", f"code,units\nnobody,-1\n{one['code']},{one['units']}\n", 1, True),
+    ]
+    for name, text, exit_code, _ in nights:
+        told = hgr("import", "holdings", str(put(filled, name, text)))
+        assert told.exit_code == exit_code, told.output
+    assert feeds(filled) == [counts for *_, counts in nights]
+
+
+def test_a_release_is_referred_while_the_feed_is_too_old(filled: Path) -> None:
+    told = settings_in(filled).model_copy(update={"feed_max_age_hours": 24})
+    clock = SettableClock()
+    bank = open_bank(told, clock)
+    bank.database.write(lambda conn: _heard(conn, bank))
+    grant_id = create(bank, AGGREGATE).grant_id
+    assert type(release(bank, grant_id)).__name__ == "Released"
+    clock.advance(hours=25)
+    refused = release(bank, grant_id)
+    bank.database.close()
+    assert type(refused).__name__ == "ReleaseRefused"
+    found = {one.no for one in refused.answer.decision.findings if one.result is Result.HOLDS}
+    assert refused.answer.decision.outcome == "refer"
+    assert "INST-08" in found
+
+
+def _heard(conn: Connection, bank: Bank) -> None:
+    begun = intake.begin(conn, KINDS["holdings"], "aa", "", now=bank.now())
+    intake.heard(conn, begun.id, None)
 
 
 def _units(bank: Bank) -> list[tuple[str, int]]:

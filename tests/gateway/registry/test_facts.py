@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from gateway.bank import Bank, facts_version
 from gateway.demo_world import World
 from gateway.errors import ProblemError
-from gateway.registry import consents, determinations, duties, facts, papers
+from gateway.registry import consents, determinations, duties, facts, intake, papers
 from gateway.registry.ask import Ask, pointer_of
 from gateway.registry.counters import Recipient
 from gateway.registry.facts import Gathered
@@ -68,11 +68,16 @@ def confirmed(
     determinations.confirm(conn, proposed.id, person_id="psn_b", now=now)
 
 
+def expecting_a_feed(bank: Bank, *, hours: int) -> Bank:
+    return replace(bank, settings=bank.settings.model_copy(update={"feed_max_age_hours": hours}))
+
+
 # ---- the vocabulary ------------------------------------------------------------------------------
 
 
 def test_every_fact_is_in_the_vocabulary_and_every_such_fact_can_be_gathered(bank: Bank) -> None:
     """Nothing is gathered that no rule could read; what the vocabulary has is gathered or named."""
+    bank = expecting_a_feed(bank, hours=24)
     trial = {
         "for_marketing": True, "in_registered_institution": True, "collected_in_institution": True,
         "tested_in_institution_or_named_unit": True, "exploratory_part": False,
@@ -171,6 +176,71 @@ def test_the_hospitals_plain_request_is_permitted_but_for_some_donors(bank: Bank
     assert len({item.holding_id for item in picked}) == len(picked) == permitted.items
     assert len({item.donor_id for item in picked}) == permitted.people
     assert sum(item.units for item in picked) == permitted.units
+
+
+def heard(bank: Bank, kind: str = "holdings", written_at: datetime | None = None) -> None:
+    """A file is begun and comes to its end, now."""
+
+    def unit(conn: Connection) -> None:
+        sha256 = f"{bank.now().timestamp():064.0f}"
+        begun = intake.begin(conn, intake.KINDS[kind], sha256, "", now=bank.now())
+        intake.finish(conn, begun.id, now=bank.now())
+        intake.heard(conn, begun.id, written_at)
+
+    bank.database.write(unit)
+
+
+@pytest.mark.parametrize(
+    ("after", "outcome"),
+    [
+        (timedelta(0), Permit),
+        (timedelta(hours=24), Permit),
+        (timedelta(hours=24, seconds=1), Refer),
+    ],
+    ids=["at once", "on the bound", "a second behind it"],
+)
+def test_where_the_feed_of_holdings_is_too_old_people_judge(
+    bank: Bank, clock: SettableClock, after: timedelta, outcome: type
+) -> None:
+    bank = expecting_a_feed(bank, hours=24)
+    heard(bank)
+    clock.instant += after
+    with bank.database.read() as conn:
+        gathered, decision = decide(conn, bank)
+    assert gathered.question.facts["holdings.feed_stale"] is (outcome is Refer)
+    assert isinstance(decision, outcome)
+    assert ("INST-08" in holding(decision)) is (outcome is Refer)
+
+
+def test_a_feed_that_never_came_is_too_old_and_where_none_is_expected_there_is_no_such_fact(
+    bank: Bank,
+) -> None:
+    with bank.database.read() as conn:
+        assert "INST-08" not in holding(decide(conn, bank)[1])
+        assert "holdings.feed_stale" not in gather(conn, bank).question.facts
+        expecting = expecting_a_feed(bank, hours=24 * 365)
+        assert gather(conn, expecting).question.facts["holdings.feed_stale"] is True
+
+
+def test_a_feed_is_as_old_as_its_rows_and_only_holdings_count(
+    bank: Bank, clock: SettableClock
+) -> None:
+    bank = expecting_a_feed(bank, hours=24)
+
+    def is_stale() -> object:
+        with bank.database.read() as conn:
+            return gather(conn, bank).question.facts["holdings.feed_stale"]
+
+    heard(bank, kind="donors")
+    assert is_stale() is True
+    clock.advance(seconds=1)
+    heard(bank, written_at=bank.now() - timedelta(hours=25))
+    assert is_stale() is True
+    clock.advance(seconds=1)
+    heard(bank, written_at=bank.now() - timedelta(hours=23))
+    assert is_stale() is False, "what was read before is not kept"
+    clock.advance(hours=2)
+    assert is_stale() is True, "nor how old it was"
 
 
 def test_it_stands_a_year_later_as_well(bank: Bank, clock: SettableClock) -> None:
