@@ -50,8 +50,8 @@ def bare(file: Path, database: Path) -> float:
 
 
 def bench(*, full: bool, out: Console) -> list[Figure]:
-    """Loads 20,000 donors with 70,000 holdings, or 150,000 with half a million."""
-    donors = 150_000 if full else 20_000
+    """Loads 30,000 donors with some 100,000 holdings, or 150,000 with half a million."""
+    donors = 150_000 if full else 30_000
     ours: dict[str, list[float]] = {kind: [] for kind in KINDS}
     theirs: dict[str, list[float]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as name:
