@@ -29,13 +29,17 @@ def main() -> None:
     if unknown := set(told.names) - BENCHES.keys():
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     out = Console(width=200)
-    how = figures.conditions(full=told.full)
-    run = {name: BENCHES[name](full=told.full, out=out) for name in told.names or BENCHES}
-    figures.show(run, how, out)
+    conditions = figures.conditions(full=told.full)
+    out.print(conditions, highlight=False)
+    run = {}
+    for name in told.names or BENCHES:
+        run[name] = BENCHES[name](full=told.full, out=out)
+        out.print(figures.table(name, run[name]))
+    out.print(figures.tally(run))
     if told.names:
-        out.print("results/ keeps whole runs only: nothing written")
+        out.print("nothing written: results/ keeps whole runs")
     else:
-        figures.write(run, how)
+        figures.write(run, conditions)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,13 @@ class Line:
     points: Sequence[tuple[float, float]]
 
 
+def said(value: float) -> str:
+    """Three digits are all a shared machine has to say."""
+    if value == 0 or 0.001 <= abs(value) < 1000:
+        return f"{value:.3g}"
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.1e}"
+
+
 def bars(title: str, drawn: Sequence[Bar]) -> str:
     """One bar each from 1, to the left for less, to the right for more."""
     row, top, left, right = 40, 70, 40, WIDTH - 40
@@ -61,10 +68,11 @@ def bars(title: str, drawn: Sequence[Bar]) -> str:
         )
         word = "met" if one.good else "missed"
         body.append(
-            _text(left, y + 13, f"{one.label}: {one.note}, {word} ({one.value:.3g} × target)")
+            _text(left, y + 13, f"{one.label}: {one.note}, {word} ({said(one.value)} × target)")
         )
     told = "; ".join(
-        f"{b.label}: {b.value:.3g} times its target, {'met' if b.good else 'missed'}" for b in drawn
+        f"{b.label}: {said(b.value)} times its target, {'met' if b.good else 'missed'}"
+        for b in drawn
     )
     return _svg(title, told, bottom + 20, body)
 
@@ -104,12 +112,13 @@ def lines(title: str, drawn: Sequence[Line]) -> str:
             for x, y in map(at, one.points)
         ]
         x, y = at(one.points[-1])
-        body.append(_text(x + 8, y + 4, f"{one.points[-1][1]:.3g}", colour=colour))
+        body.append(_text(x + 8, y + 4, said(one.points[-1][1]), colour=colour))
         key = bottom + 50 + 22 * place
         body.append(f'<line x1="{left}" y1="{key - 4}" x2="{left + 50}" y2="{key - 4}" {pen}/>')
         body.append(_text(left + 60, key, one.label))
     told = "; ".join(
-        f"{one.label}: " + ", ".join(f"{y:.3g} at {x:,.0f}" for x, y in one.points) for one in drawn
+        f"{one.label}: " + ", ".join(f"{said(y)} at {x:,.0f}" for x, y in one.points)
+        for one in drawn
     )
     return _svg(title, told, bottom + 50 + 22 * len(drawn), body)
 
@@ -127,7 +136,9 @@ def _power(decade: int) -> str:
 def _text(
     x: float, y: float, said: str, *, size: int = 13, anchor: str = "start", colour: str = INK
 ) -> str:
-    how = f'font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
+    # A white rim keeps it readable where a rule crosses it.
+    rim = 'paint-order="stroke" stroke="#ffffff" stroke-width="4"'
+    how = f'font-size="{size}" text-anchor="{anchor}" fill="{colour}" {rim}'
     return f'<text x="{x:.1f}" y="{y:.1f}" {how}>{escape(said)}</text>'
 
 

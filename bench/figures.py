@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.table import Table
 
 from bench import charts
+from bench.charts import said
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -122,13 +122,6 @@ def _short(value: float) -> float:
 HEADINGS = ("figure", "median", "range", "baseline", "ratio", "target", "met")
 
 
-def said(value: float) -> str:
-    """Three digits are all a shared machine has to say."""
-    if value == 0 or 0.001 <= abs(value) < 1000:
-        return f"{value:.3g}"
-    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.1e}"
-
-
 def row(one: Figure) -> tuple[str, ...]:
     unit, beside, target = one.unit, one.beside, one.target
     ratios = one.ratios
@@ -222,7 +215,7 @@ def _series(figures: list[Figure]) -> list[charts.Line]:
 
 
 def _page(run: dict[str, list[Figure]], told: str, drawn: list[str]) -> str:
-    lines = ["# The last run", "", told + ".", ""]
+    lines = ["# The last run", "", f"{told}; {tally(run)}.", ""]
     lines += [
         "Written by `python -m bench`; what the figures mean is in [README](../README.md).",
         "",
@@ -240,9 +233,6 @@ def _page(run: dict[str, list[Figure]], told: str, drawn: list[str]) -> str:
     return "\n".join(lines)
 
 
-def show(run: dict[str, list[Figure]], told: str, out: Console) -> None:
-    out.print(told, highlight=False)
-    for bench, figures in run.items():
-        out.print(table(bench, figures))
-    aims = [one for figures in run.values() for one in figures if one.met is not None]
-    out.print(f"{sum(one.met is True for one in aims)} of {len(aims)} targets met")
+def tally(run: dict[str, list[Figure]]) -> str:
+    aims = [one.met for figures in run.values() for one in figures if one.met is not None]
+    return f"{sum(aims)} of {len(aims)} targets met"

@@ -17,10 +17,10 @@ from pymerkle import SqliteTree
 LEAF = 348  # bytes, as long as ours
 
 
-def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def timed(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def main() -> None:
@@ -45,7 +45,9 @@ def main() -> None:
         for line in sys.stdin:
             told = json.loads(line)
             works = [does[told["do"]](told["count"]) for _ in range(told["times"])]
-            print(sum(map(timed, works)), flush=True)
+            # An append is waited for, its COMMIT included; a proof is CPU.
+            clock = time.perf_counter if told["do"] == "append" else time.process_time
+            print(sum(timed(work, clock) for work in works), flush=True)
 
 
 if __name__ == "__main__":
