@@ -35,7 +35,8 @@ def main() -> None:
     for name in told.names or BENCHES:
         run[name] = BENCHES[name](full=told.full, out=out)
         out.print(figures.table(name, run[name]))
-    out.print(figures.tally(run))
+    conditions += f"; at its end {figures.load()}"
+    out.print(f"{conditions}; {figures.tally(run)}", highlight=False)
     if told.names:
         out.print("nothing written: results/ keeps whole runs")
     else:

@@ -154,13 +154,15 @@ def table(bench: str, figures: Iterable[Figure]) -> Table:
 
 
 def conditions(*, full: bool) -> str:
-    """What a reader must know of the run to judge its figures."""
-    load = os.getloadavg()[0]
+    """What a reader must know of a run that begins now."""
     size = "full sizes (`make bench-full`)" if full else "small sizes (`make bench`)"
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {size}; Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores, which other work may have used too: one-minute load {load:.1f} at the start"
-    )
+    began = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{began}, {size}, Python {platform.python_version()}, {os.cpu_count()} cores"
+
+
+def load() -> str:
+    """How many processes wanted a core in the last quarter of an hour, the benches' own among them."""
+    return f"the machine's load {os.getloadavg()[2]:.1f}"
 
 
 def write(run: dict[str, list[Figure]], told: str, folder: Path = RESULTS) -> None:
