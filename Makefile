@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The tests that touch a database.
 STORED := tests/gateway tests/journeys $(addprefix tests/audit/test_,check.py faults.py log.py package.py)
 
-.PHONY: help demo serve test mutants test-long check bench setup clean
+.PHONY: help demo serve test mutants test-long check bench bench-full setup clean
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -48,10 +48,11 @@ test-long: $(READY) ## the long campaigns
 	$(BIN)/python -m pytest -m long
 	$(BIN)/python -m pytest -m long --on postgresql $(STORED)
 
-bench: $(READY) ## the cost of deciding beside two engines, of a durable decision, and of loading a bank
-	$(BIN)/python -m bench.policies
-	$(BIN)/python -m bench.decision
-	$(BIN)/python -m bench.intake
+bench: $(READY) ## what things cost, beside baselines of the same run: a table, bench/results/ (some minutes)
+	$(BIN)/python -m bench
+
+bench-full: $(READY) ## the same at full sizes (half an hour)
+	$(BIN)/python -m bench --full
 
 clean: ## remove what make has made
-	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) bench/$(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

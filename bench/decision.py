@@ -1,35 +1,40 @@
 """What a durable decision costs: one access request (10 samples, all packs, permit, grant, log entry,
-COMMIT before the answer) as a ratio to a bare FastAPI JSON endpoint on the same server, in one run.
+COMMIT before the answer) beside a bare FastAPI JSON endpoint, the straightforward way, and itself on other disks
+and databases, all served at the same time and measured in turn.
 
-Rounds are interleaved and medians compared, because the machine's speed drifts. The cost is the server
-process's own CPU time per request (the client runs in another process), throughput is given beside it.
+Rounds are interleaved, because the machine's speed drifts. The cost is the server processes' own CPU time per
+request (the client runs in another process); rates and latencies are of all connections busy.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import secrets
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
 from rich.console import Console
-from rich.table import Table
 
+from bench.figures import Beside, Figure, at_least, at_most
+from bench.serving import (
+    PERMITTED,
+    FilledBank,
+    Measured,
+    Server,
+    fill,
+    get,
+    measure,
+    post,
+    postmaster,
+    started,
+)
 from gateway.demo import Stage
+from tests.store import own_server
 
 ROUNDS = 5
-CONNECTIONS = 32
-SECONDS = 3.0
+CONNECTIONS, MANY = 32, 128
 
 BARE = """
 import sys, uvicorn
@@ -42,106 +47,155 @@ uvicorn.run(app, port=int(sys.argv[1]), access_log=False, log_level="warning")
 """
 
 
-@dataclass
-class Measured:
-    per_second: float
-    cpu_us: float
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def load(port: int, make_request: Callable[[], bytes], seconds: float) -> int:
-    """Keep `CONNECTIONS` connections busy; counts answers, and fails on the first wrong one."""
-    until = time.monotonic() + seconds
-    done = 0
-
-    async def one() -> None:
-        nonlocal done
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while time.monotonic() < until:
-            writer.write(make_request())
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                int(line.split(b":")[1])
-                for line in head.split(b"\r\n")
-                if line.lower().startswith(b"content-length")
+def bench(*, full: bool, out: Console) -> list[Figure]:
+    seconds = 10.0 if full else 3.0
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        with Stage.open(folder / "asked") as stage:
+            body = json.dumps(stage.bench_request()).encode()
+        out.print(f"decision: a body of {len(body):,} bytes", highlight=False)
+        servers = _Servers(folder, body, stack)
+        for turn in servers.turns:  # what is read once is read
+            turn_of(servers, turn, 0.5)
+        rounds: list[dict[str, Measured]] = []
+        for n in range(ROUNDS):
+            rounds.append({turn: turn_of(servers, turn, seconds) for turn in servers.turns})
+            said = (
+                f"{turn} {m.per_second:,.0f}/s {m.cpu_us:,.0f} µs" for turn, m in rounds[-1].items()
             )
-            body = await reader.readexactly(length)
-            if not head.startswith(b"HTTP/1.1 2"):
-                raise RuntimeError(f"{head!r} {body!r}")
-            done += 1
-        writer.close()
-
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
-    return done
+            out.print(f"round {n + 1}: {' · '.join(said)}", highlight=False)
+    return _figures(rounds)
 
 
-def measure(pid: int, port: int, make_request: Callable[[], bytes]) -> Measured:
-    before, start = cpu_seconds(pid), time.monotonic()
-    done = asyncio.run(load(port, make_request, SECONDS))
-    took = time.monotonic() - start
-    return Measured(done / took, (cpu_seconds(pid) - before) / done * 1e6)
+Turn = tuple[tuple[int, ...], list[tuple[Server, FilledBank | str | None]], int]
+
+
+class _Servers:
+    """Every server of this bench, and for each turn whose CPU counts, who is asked, by how many."""
+
+    def __init__(self, folder: Path, body: bytes, stack: ExitStack) -> None:
+        self.body = body
+        bare = stack.enter_context(_script(BARE))
+        plain, token = stack.enter_context(_straightforward(folder, body))
+        bank, slow_bank = fill(folder / "fast"), fill(folder / "slow")
+        ours = stack.enter_context(bank.serving())
+        slow = stack.enter_context(slow_bank.serving("-m", "bench.slow_commits"))
+        database = stack.enter_context(own_server()).place()
+        shared = fill(folder / "shared", database)
+        first, second = (stack.enter_context(shared.serving()) for _ in range(2))
+        root = postmaster(database)
+        self.turns: dict[str, Turn] = {
+            "bare": ((bare.pid,), [(bare, None)], CONNECTIONS),
+            "straightforward": ((plain.pid,), [(plain, token)], CONNECTIONS),
+            "ours": ((ours.pid,), [(ours, bank)], CONNECTIONS),
+            "ours, many": ((ours.pid,), [(ours, bank)], MANY),
+            "slow disk, many": ((slow.pid,), [(slow, slow_bank)], MANY),
+            "PostgreSQL, one": ((first.pid, root), [(first, shared)], CONNECTIONS),
+            "PostgreSQL, two": (
+                (first.pid, second.pid, root),
+                [(first, shared), (second, shared)],
+                CONNECTIONS,
+            ),
+        }
+
+
+def turn_of(servers: _Servers, name: str, seconds: float) -> Measured:
+    pids, asked, connections = servers.turns[name]
+    targets = []
+    for server, who in asked:
+        token = who.token(server) if isinstance(who, FilledBank) else who
+        if token is None:
+            targets.append((server.port, get, b"hello"))
+        else:
+            targets.append((server.port, post(servers.body, token), PERMITTED))
+    return measure(pids, targets, seconds, connections)
 
 
 @contextmanager
-def bare_server(port: int) -> Iterator[int]:
-    process = subprocess.Popen([sys.executable, "-c", BARE, str(port)])
-    try:
-        for _ in range(200):
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/")
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
+def _script(source: str) -> Iterator[Server]:
+    with started(port := Stage.free_port(), ("-c", source, str(port))) as server:
+        yield server
 
 
-def main() -> None:
-    console = Console()
-    with tempfile.TemporaryDirectory() as folder, Stage.open(Path(folder)) as stage:
-        body = json.dumps(stage.bench_request()).encode()
-        token = stage.token()
+@contextmanager
+def _straightforward(folder: Path, body: bytes) -> Iterator[tuple[Server, str]]:
+    (folder / "body.json").write_bytes(body)
+    files = (str(folder / name) for name in ("plain.sqlite", "body.json", "token"))
+    port = Stage.free_port()
+    with started(port, ("-m", "bench.straightforward", str(port), *files)) as server:
+        yield server, (folder / "token").read_text()
 
-        def decision() -> bytes:
-            return (
-                b"POST /v1/access-requests HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                b"Content-Type: application/json\r\nAuthorization: Bearer "
-                + token.encode()
-                + b"\r\n"
-                b"Idempotency-Key: " + secrets.token_hex(16).encode() + b"\r\n"
-                b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+
+def _figures(rounds: list[dict[str, Measured]]) -> list[Figure]:
+    def cpu(turn: str) -> list[float]:
+        return [one[turn].cpu_us for one in rounds]
+
+    def rate(turn: str) -> list[float]:
+        return [one[turn].per_second for one in rounds]
+
+    def p99(turn: str) -> list[float]:
+        return [one[turn].p99_ms for one in rounds]
+
+    bare = Beside(name="bare FastAPI GET", rounds=cpu("bare"))
+    made = [
+        Figure(
+            name=f"CPU per durable decision, SQLite, {CONNECTIONS} connections",
+            unit="µs",
+            rounds=cpu("ours"),
+            beside=bare,
+            target=at_most(3.5, "ratio"),
+        ),
+        Figure(
+            name="CPU per durable decision, PostgreSQL, gateway and database",
+            unit="µs",
+            rounds=cpu("PostgreSQL, one"),
+            beside=bare,
+            target=at_most(4, "ratio"),
+        ),
+        Figure(
+            name=f"durable decisions, SQLite, {CONNECTIONS} connections",
+            unit="/s",
+            rounds=rate("ours"),
+            beside=Beside(name="ORM session and commit each", rounds=rate("straightforward")),
+            target=at_least(15, "ratio"),
+        ),
+        Figure(
+            name="CPU per durable decision beside the straightforward way",
+            unit="µs",
+            rounds=cpu("ours"),
+            beside=Beside(name="ORM session and commit each", rounds=cpu("straightforward")),
+        ),
+        Figure(
+            name=f"p99 latency of a decision, SQLite, {CONNECTIONS} connections",
+            unit="ms",
+            rounds=p99("ours"),
+            beside=Beside(name="ORM session and commit each", rounds=p99("straightforward")),
+            target=at_most(50),
+        ),
+        Figure(
+            name=f"durable decisions, 5 ms more per COMMIT, {MANY} connections",
+            unit="/s",
+            rounds=rate("slow disk, many"),
+            beside=Beside(name="this disk as it is", rounds=rate("ours, many")),
+            target=at_least(0.5, "ratio"),
+        ),
+        Figure(
+            name="CPU per durable decision, PostgreSQL, two processes, gateways and database",
+            unit="µs",
+            rounds=cpu("PostgreSQL, two"),
+            beside=Beside(name="one process", rounds=cpu("PostgreSQL, one")),
+            target=at_most(1.15, "ratio"),
+        ),
+    ]
+    if (
+        os.cpu_count() or 1
+    ) >= 4:  # with fewer the client, the database and two gateways share what there is
+        made.append(
+            Figure(
+                name="durable decisions, PostgreSQL, two processes",
+                unit="/s",
+                rounds=rate("PostgreSQL, two"),
+                beside=Beside(name="one process", rounds=rate("PostgreSQL, one")),
             )
-
-        def hello() -> bytes:
-            return b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-
-        bare_port = stage.free_port()
-        with bare_server(bare_port) as bare_pid:
-            rounds = []
-            for n in range(ROUNDS):
-                bare = measure(bare_pid, bare_port, hello)
-                ours = measure(stage.pid, stage.port, decision)
-                rounds.append((bare, ours))
-                console.print(
-                    f"round {n + 1}: bare {bare.per_second:,.0f}/s {bare.cpu_us:,.0f} µs · "
-                    f"decision {ours.per_second:,.0f}/s {ours.cpu_us:,.0f} µs"
-                )
-    ratios = sorted(ours.cpu_us / bare.cpu_us for bare, ours in rounds)
-    rates = sorted(bare.per_second / ours.per_second for bare, ours in rounds)
-    table = Table("figure", "median", "low", "high", "baseline")
-    for name, values in (("CPU per durable decision", ratios), ("time at full load", rates)):
-        low, high = values[0], values[-1]
-        table.add_row(
-            name, f"{statistics.median(values):.1f}×", f"{low:.1f}×", f"{high:.1f}×", "bare GET"
         )
-    console.print(table)
-
-
-if __name__ == "__main__":
-    main()
+    return made

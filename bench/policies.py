@@ -9,8 +9,6 @@ The comparison favours the others: they are given every derived fact and find on
 an unknown fact being false to them. We derive the facts, tell unknown from false, leave donors out, name
 what is missing and weigh each finding. Only *rules* is like for like: our rules alone, given every derived
 fact. Where we know an answer, all four must give the same, of the questions shown and of unheard ones.
-
-    python -m bench.policies
 """
 
 from __future__ import annotations
@@ -33,6 +31,7 @@ import cel
 from rich.console import Console
 from rich.table import Table
 
+from bench.figures import Beside, Figure, at_most
 from policies import packs, strict
 from policies.consent import Coverage, DuoTerm, Matching, Profile, ProfileId, Term, Told
 from policies.decision import Result
@@ -384,35 +383,27 @@ def microseconds(work: Callable[[], object], least: float = 2e-3) -> float:
         count *= 4
 
 
-def again(works: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Medians of interleaved rounds: the machine's speed drifts, and all drift alike."""
-    for work in works.values():
-        work()
-    rounds = [{name: microseconds(work) for name, work in works.items()} for _ in range(ROUNDS)]
-    return {name: statistics.median(one[name] for one in rounds) for name in works}
+def interleaved(works: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Rounds in which each is measured in turn: the machine's speed drifts, and all drift alike."""
+    rounds = [{name: work() for name, work in works.items()} for _ in range(ROUNDS)]
+    return {name: [one[name] for one in rounds] for name in works}
 
 
 def once(questions: Iterator[Question], law: Law) -> float:
     """The time of one question of many, each asked once and never before."""
-    rounds = []
-    for _ in range(ROUNDS):
-        asked = [next(questions) for _ in range(EACH_ROUND)]
-        start = time.process_time()
-        for one in asked:
-            decide(one, law)
-        rounds.append((time.process_time() - start) / EACH_ROUND * 1e6)
-    return statistics.median(rounds)
+    asked = [next(questions) for _ in range(EACH_ROUND)]
+    start = time.process_time()
+    for one in asked:
+        decide(one, law)
+    return (time.process_time() - start) / EACH_ROUND * 1e6
 
 
-def first(make: Callable[[], Law], work: Callable[[Law], object]) -> float:
-    """The time of the very first question to a law made anew each time."""
-    times = []
-    for _ in range(ROUNDS):
-        made = make()
-        start = time.process_time()
-        work(made)
-        times.append((time.process_time() - start) * 1e6)
-    return statistics.median(times)
+def first(asked: Question, law: Law) -> float:
+    """The time of the very first question to a law made anew."""
+    made = fresh(law)
+    start = time.process_time()
+    decide(asked, made)
+    return (time.process_time() - start) * 1e6
 
 
 def fresh(law: Law) -> Law:
@@ -427,14 +418,14 @@ def fresh(law: Law) -> Law:
     return made
 
 
-def decisions(law: Law, out: Console) -> None:
+def decisions(law: Law, out: Console) -> list[Figure]:
     rules = written(law)
     others = {"closures by hand": by_hand(rules), "cedarpy": cedar(rules), "cel": cel_list(rules)}
     title = f"{len(law.on(DAY).rules)} rules in force, {len(rules)} of them request-level; µs"
     columns = ("findings", "never heard", "again", "cold", "rules", *others)
     table = Table("question", *columns, title=title)
     ratio = Table("question", *(f"÷ {name}" for name in others), title="ours per rule, ratio")
-    paid: dict[str, float] = {}
+    figures = []
 
     def given(facts: Fill) -> dict[str, Mapping[str, object]]:
         context = {plain(one): engine_value(value) for one, value in facts.items()}
@@ -453,26 +444,43 @@ def decisions(law: Law, out: Console) -> None:
         }
         for who, work in others.items():
             works[who] = partial(work, given(facts)[who])
-        took = again(works)
-        cold = first(lambda: fresh(law), lambda made, asked=asked: decide(asked, made))
-        paid[name] = took["never heard"] = once(questions, law)
-        shown = [
-            took["never heard"],
-            took["again"],
-            cold,
-            took["rules"],
-            *(took[o] for o in others),
-        ]
+        rounds = interleaved(
+            {
+                "never heard": partial(once, questions, law),
+                **{which: partial(microseconds, work) for which, work in works.items()},
+                "cold": partial(first, asked, law),
+            }
+        )
+        took = {which: statistics.median(each) for which, each in rounds.items()}
         count = str(len(decide(asked, law).findings))
-        table.add_row(name, count, *(f"{one:,.1f}" for one in shown))
+        shown = ("never heard", "again", "cold", "rules", *others)
+        table.add_row(name, count, *(f"{took[one]:,.1f}" for one in shown))
         heard = len(law.on(DAY).rules) if asked.strata else len(rules)
         for which in ("never heard", "again", "rules"):
             each = took[which] if which == "rules" else took[which] / heard * len(rules)
             ratio.add_row(f"{name}: {which}", *(f"{each / took[one]:.2f}" for one in others))
+        most = PROMISED.get(name)
+        figures.append(
+            Figure(
+                name=f"whole answer, never heard: {name}",
+                unit="µs",
+                rounds=rounds["never heard"],
+                beside=Beside(name="cedarpy, request-level rules", rounds=rounds["cedarpy"]),
+                target=None if most is None else at_most(most),
+            )
+        )
+        if not asked.strata:  # the rules alone are the request's, with strata or without
+            figures += [
+                Figure(
+                    name=f"rules alone beside {who}: {name.removeprefix('request level only: ')}",
+                    unit="µs",
+                    rounds=rounds["rules"],
+                    beside=Beside(name=who, rounds=rounds[who]),
+                )
+                for who in others
+            ]
     out.print(table, ratio)
-    for name, most in PROMISED.items():
-        verdict = "reached" if paid[name] <= most else "NOT reached"
-        out.print(f"promised, never heard: {name} ≤ {most} µs: {paid[name]:.1f} µs, {verdict}")
+    return figures
 
 
 # ---- consents ------------------------------------------------------------------------------------
@@ -509,26 +517,23 @@ def profiles() -> list[Profile]:
     return made[:2000]
 
 
-def consents(out: Console) -> None:
+def consents() -> Figure:
     each = profiles()
 
     def all_of_them() -> list[Coverage]:
         matching = Matching(shipped.STUDY)
         return [matching.coverage(profile) for profile in each]
 
-    took = again({"all": all_of_them})["all"]
+    all_of_them()
     different = len({profile.parts for profile in each})
-    out.print(
-        f"{len(each):,} consent profiles, {different} of them different as to the purpose: "
-        f"{took / 1e3:.2f} ms (promised ≤ {PROFILES_MS} ms)"
+    return Figure(
+        name=f"{len(each):,} consent profiles against one purpose, {different} of them different as to it",
+        unit="ms",
+        rounds=[microseconds(all_of_them) / 1e3 for _ in range(ROUNDS)],
+        target=at_most(PROFILES_MS),
     )
 
 
-def main() -> None:
-    out = Console(width=150)
-    decisions(packs.load(), out)
-    consents(out)
-
-
-if __name__ == "__main__":
-    main()
+def bench(*, full: bool, out: Console) -> list[Figure]:
+    del full  # there is one size
+    return [*decisions(packs.load(), out), consents()]
