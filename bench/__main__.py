@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bench import decision, figures, intake, log, policies
+from bench import cohorts, decision, figures, intake, log, policies
 
 #: Each takes `full` (larger sizes, longer rounds) and where to say how it goes, and gives its figures.
 BENCHES: dict[str, Callable[..., list[figures.Figure]]] = {
     "policies": policies.bench,
     "decision": decision.bench,
+    "cohorts": cohorts.bench,
     "log": log.bench,
     "intake": intake.bench,
 }
