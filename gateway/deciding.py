@@ -185,7 +185,10 @@ def stands(decision: Decision, accepted: frozenset[str]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One decision and what became of it. `blind`: made without donor-level facts."""
+    """One decision and what became of it.
+
+    `blind`: made without donor-level facts; `earlier`: on another cohort, too near to be told apart.
+    """
 
     decision_id: str
     occasion: str  # evaluation | submission | redecision | release
@@ -198,6 +201,7 @@ class Answer:
     as_of: date
     decided_at: datetime
     blind: bool = False
+    earlier: bool = False
     request: Request | None = None
     grant_id: str | None = None
     case_id: str | None = None

@@ -10,6 +10,7 @@ The rules it keeps:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,13 +29,22 @@ from gateway.deciding import (
     current,
     prepare,
     prepare_outside,
+    read_decision,
     record,
     stands,
 )
 from gateway.effects import Released
 from gateway.errors import FieldError, ProblemError
 from gateway.identity.scopes import Caller
-from gateway.registry import consents, duties, generations, ledger, openings, requests
+from gateway.registry import (
+    consents,
+    duties,
+    generations,
+    ledger,
+    openings,
+    queries,
+    requests,
+)
 from gateway.registry.ask import Ask
 from gateway.registry.generations import Generation
 from gateway.registry.intake import Batch
@@ -130,17 +140,58 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
     A researcher's dry run over fewer than 20 donors is decided as if every donor-level answer were
     favourable, so that it is the same whether or not one of them withdrew. A person of the bank asks
     in the place of the organisation whose project it is; the decision stays the bank's own to read.
+
+    A researcher whose cohort differs from one asked of before by fewer than 20 donors gets the answer given
+    then: two counts cannot be taken one from the other. Raises `too_many_requests` once a key has spent the
+    day's dry runs for the project, `busy` while another dry run like this one is being answered.
     """
     _verify_until(bank, ask)
     dry = caller.kind == "key"
     asker = caller.party_id if dry else _party_of(bank, ask.project) or caller.party_id
     prepared = await prepare_outside(bank, ask, asker, dry=dry)
+    # Over fewer than 20 donors nothing of a donor is told, so nothing can be taken from it.
+    counts = dry and not prepared.blind and ask.items is not None
+    newest, before = 0, None
+    if counts:
+        newest, before = await asyncio.to_thread(_answered_before, bank, ask, caller.party_id)
 
     def act(conn: Connection) -> Answer:
-        now_so = replace(current(conn, bank, prepared), party_id=caller.party_id)
-        return record(conn, bank, caller, now_so, occasion="evaluation")
+        if dry:
+            queries.verify_budget(conn, bank, caller.id, ask.project)
+        if counts and queries.newest(conn, ask, caller.party_id) != newest:
+            raise ProblemError(
+                "busy", "another dry run like this one is being answered", retry_after=1
+            )
+        if before is not None:
+            append(conn, bank, caller, "evaluation.repeated", {"decision": before.decision_id})
+            answer = before
+        else:
+            now_so = replace(current(conn, bank, prepared), party_id=caller.party_id)
+            answer = record(conn, bank, caller, now_so, occasion="evaluation")
+        if dry:
+            queries.record(
+                conn,
+                ask,
+                answer.decision_id,
+                party_id=caller.party_id,
+                key_id=caller.id,
+                decided=before is None,
+                now=bank.now(),
+            )
+        return answer
 
     return await commit(bank, reply, act)
+
+
+def _answered_before(bank: Bank, ask: Ask, party_id: str) -> tuple[int, Answer | None]:
+    """The newest dry run like this one, and the answer of one that differs by too few donors, if any."""
+    bank.open_index()
+    with bank.database.read() as conn:
+        newest = queries.newest(conn, ask, party_id)
+        found = queries.earlier(conn, bank, ask, party_id)
+    if found is None:
+        return newest, None
+    return newest, replace(read_decision(bank, found, party_id=party_id), earlier=True)
 
 
 def _party_of(bank: Bank, project_id: str) -> str | None:

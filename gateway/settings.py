@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         description="how old the last completed feed of holdings may be before releases are referred; "
         "none: no feed is expected",
     )
+    count_budget: int = Field(
+        default=500, ge=1, description="dry runs that one API key may make for one project in a day"
+    )
     body_bytes: int = Field(default=1_000_000, ge=10_000, description="largest request body")
 
     @field_validator("trusted_proxies")

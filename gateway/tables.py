@@ -671,6 +671,24 @@ class DecisionRestsOn(SQLModel, table=True):
     subject_id: str = Field(primary_key=True, index=True)
 
 
+class CountQuery(SQLModel, table=True):
+    """A researcher's dry run: what was asked, and the decision that answered it, maybe an earlier one."""
+
+    __tablename__: ClassVar[str] = "count_query"
+    n: int | None = Field(default=None, primary_key=True)
+    party_id: str
+    key_id: str
+    project_id: str
+    question: str  # SHA-256 of all that was asked but for the cohort
+    cohort: str | None = None  # JSON; None: it was not decided on, an earlier answer was given
+    decision_id: str = Field(foreign_key="decision.id")
+    asked_at: datetime = _instant()
+    __table_args__ = (
+        Index("ix_count_query_question", "party_id", "question", "asked_at"),
+        Index("ix_count_query_key", "key_id", "project_id", "asked_at"),
+    )
+
+
 class ReviewCase(SQLModel, table=True):
     """One item of the review queue, over one request."""
 

@@ -113,6 +113,7 @@ def decision(bank: Bank, caller: Caller, answer: Answer) -> DecisionOut:
         outcome=cast('Literal["permit"]', made.outcome),
         binding=answer.occasion != "evaluation",
         donor_level="not_considered" if answer.blind else "considered",
+        cohort="earlier" if answer.earlier else "asked",
         as_of=answer.as_of,
         decided_at=answer.decided_at,
         until=_until(made),

@@ -133,7 +133,8 @@ class DecisionOut(Shape):
     """One decision, its reasons and its place in the log.
 
     `binding` is false for a dry run. `donor_level` is `not_considered` for a researcher's dry run over
-    fewer than 20 donors: it is answered as if every donor-level answer were favourable.
+    fewer than 20 donors: it is answered as if every donor-level answer were favourable. `cohort` is
+    `earlier` where the answer is one given before, to a cohort that differs by fewer than 20 donors.
     """
 
     object: Literal["decision"] = "decision"
@@ -142,6 +143,7 @@ class DecisionOut(Shape):
     outcome: Outcome
     binding: bool
     donor_level: Literal["considered", "not_considered"]
+    cohort: Literal["asked", "earlier"]
     as_of: date
     decided_at: Instant
     until: date | None

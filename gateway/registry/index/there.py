@@ -309,6 +309,29 @@ class There:
             case _:
                 assert_never(condition)
 
+    def differ(
+        self,
+        one: Condition,
+        other: Condition,
+        kinds: frozenset[str],
+        located: Mapping[str, int],
+        *,
+        most: int,
+    ) -> int:
+        """How many donors have something of these kinds that meets one condition and not the other.
+
+        Counted up to `most`.
+        """
+        found = self.where(one, located, sheaves=False) ^ self.where(other, located, sheaves=False)
+        found &= self.shown & _union([self.of_holdings["kind", kind] for kind in sorted(kinds)])
+        holdings, donors = _numbers_in(found), set[int]()
+        for at in range(0, len(holdings), _AT_ONCE):
+            sheaves = self.column("sheaf")[holdings[at : at + _AT_ONCE]]
+            donors |= set(self.column("donor")[sheaves].tolist())
+            if len(donors) >= most:
+                return most
+        return len(donors)
+
     def _of_donors(self, ids: Iterable[str], *, sheaves: bool) -> BitMap:
         c, found = self.columns, BitMap()
         for sheaf in self.sheaves_of(ids):
