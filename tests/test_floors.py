@@ -183,4 +183,4 @@ def test_the_verifier_runs_with_nothing_installed(tmp_path: Path) -> None:
 def test_modules_stay_few() -> None:
     """A module more is a decision, taken here. Alembic's own entry point is not ours to count."""
     ours = [p for p in PRODUCT if p.name != "__init__.py" and "migrations" not in p.parts]
-    assert len(ours) <= 119
+    assert len(ours) <= 120
