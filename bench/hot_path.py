@@ -11,6 +11,7 @@ the rate. What SQLite itself takes is only in the first. docs/performance.md say
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -72,8 +73,8 @@ def main() -> None:
 
 def _print(raw: str, out: Console) -> None:
     told_of: dict[str, Counter[str]] = {title: Counter() for title in TITLES}
-    for line in raw.splitlines():
-        stack, _, count = line.rpartition(" ")
+    # A frame of code that was made from text may hold a line break.
+    for stack, count in re.findall(r"(.+?) (\d+)\n", raw, re.DOTALL):
         frames = [_short(frame) for frame in stack.split(";")]
         ours = [f for f in frames if _place(f).startswith(OURS)]
         rooms = [room for f in frames for room in ROOMS if _place(f).startswith(room)]
