@@ -20,6 +20,7 @@ from policies.request import Question, Stratum, StratumId, Value
 from policies.rules import ABROAD, Law, Rule
 from policies.vocabulary import ACT, Level, Lookup, Scope, united
 
+_FEW = 8
 #: The effects that stand in the way of a permit while they hold or are unknown.
 _BLOCKING = frozenset({Effect.DENY, Effect.REFER, Effect.REQUIRE})
 
@@ -168,7 +169,9 @@ class Hearing:
         self._profile_facts = {
             name: tuple(strata.profile_facts(question.profiles[name])) for name in self.coverage
         }
-        self._kept = self.law.kept.under(self.request)
+        # To look up what was said before costs as much as a few strata.
+        many = len(question.strata) > _FEW
+        self._kept = self.law.kept.under(self.request) if many else {}
         held = sorted(question.strata, key=lambda stratum: stratum.id)
         self._strata = {stratum.id: self._heard_of(stratum) for stratum in held}
         self.scopes = {one: heard.scope for one, heard in self._strata.items()}
