@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies import packs, vocabulary
+from policies import hearing, packs, rules, vocabulary
 from policies.consent import DuoTerm, Duty, Profile, ProfileId
 from policies.decision import Deny, Effect, Hold, Permit, Refer, Result
 from policies.document import encode
@@ -841,6 +841,15 @@ def anew():
     return Law(small_law().vocabulary, small_law().editions, small_law().digests)
 
 
+@pytest.fixture(params=[(8, 8192), (0, 8192), (0, 1)], ids=["few heard anew", "kept", "forgotten"])
+def keeping(request, monkeypatch):
+    """What was said of strata: of few it is not kept; kept; and forgotten all the time."""
+    few, most = request.param
+    monkeypatch.setattr(hearing, "_FEW", few)
+    monkeypatch.setattr(rules, "_STRATA", most)
+
+
+@pytest.mark.usefixtures("keeping")
 def test_a_question_is_answered_alike_whatever_was_heard_before():
     strata = (stratum("s1", 10), stratum("s2", 3, item(donor__withdrawn=True)))
     asked = [
@@ -889,6 +898,7 @@ def test_a_derived_fact_that_reads_what_it_does_not_declare_is_no_decision():
         pytest.param("stratum", "item.exempt", True, {}, id="of a stratum, no hash"),
     ],
 )
+@pytest.mark.usefixtures("keeping")
 def test_what_equals_a_value_heard_before_is_verified_all_the_same(level, name, good, bad):
     def asked(value):
         if level == "request":
@@ -901,6 +911,7 @@ def test_what_equals_a_value_heard_before_is_verified_all_the_same(level, name, 
         decide(asked(bad), law)
 
 
+@pytest.mark.usefixtures("keeping")
 def test_what_the_pdp_says_of_a_stratum_cannot_be_given_even_if_it_was_heard_before():
     law = anew()
     decide(question(CLEAR, ONE), law)
@@ -911,6 +922,7 @@ def test_what_the_pdp_says_of_a_stratum_cannot_be_given_even_if_it_was_heard_bef
         decide(question({"as_of": DAY, **CLEAR}, ONE), law)
 
 
+@pytest.mark.usefixtures("keeping")
 def test_many_threads_may_ask_one_law_at_once(monkeypatch):
     """What it keeps is emptied under them all the time, and every answer is the same."""
     monkeypatch.setattr(vocabulary, "_KEPT", 1)
