@@ -264,8 +264,9 @@ def _whole(database: Database, folder: Path, size: int) -> list[Figure]:
         ]
 
     def check() -> None:
+        many = (os.cpu_count() or 1) if count > 1_000_000 else 1  # as `hgr doctor` does
         with database.read() as conn:
-            log.check(conn, ORIGIN, count)
+            log.check(conn, ORIGIN, count, processes=many)
 
     made = rates("full check of the stored log", check)
     if size <= PACKAGED_MOST:

@@ -55,6 +55,16 @@ def filled(folder: Path, filled_bank: tuple[Path, World]) -> Path:
     return folder
 
 
+@pytest.mark.postgresql
+def test_the_doctor_tells_an_owner_of_the_tables_that_it_is_one(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "could change tables that are only added to (docs/postgresql.md)"
+    assert told in hgr("doctor").stdout
+    monkeypatch.setenv("HGR_DATABASE_URL", url_in(filled))  # the gateway's role, once it is granted
+    assert told not in hgr("doctor").stdout
+
+
 def kinds(folder: Path) -> list[str]:
     bank = open_bank(settings_in(folder))
     try:
