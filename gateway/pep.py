@@ -175,7 +175,7 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
                 answer.decision_id,
                 party_id=caller.party_id,
                 key_id=caller.id,
-                decided=before is None,
+                decided=counts and before is None,
                 now=bank.now(),
             )
         return answer

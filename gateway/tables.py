@@ -680,7 +680,7 @@ class CountQuery(SQLModel, table=True):
     key_id: str
     project_id: str
     question: str  # SHA-256 of all that was asked but for the cohort
-    cohort: str | None = None  # JSON; None: it was not decided on, an earlier answer was given
+    cohort: str | None = None  # JSON; None: nothing later is held against it
     decision_id: str = Field(foreign_key="decision.id")
     asked_at: datetime = _instant()
     __table_args__ = (

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.errors import FieldError, ProblemError
 from gateway.registry.ownership import Ownership
@@ -149,6 +149,12 @@ class Span(_Part):
 
     first: int | None = Field(default=None, ge=0, le=9999)
     last: int | None = Field(default=None, ge=0, le=9999)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Span:
+        if self.first is not None and self.last is not None and self.last < self.first:
+            raise ValueError("it ends before it begins")
+        return self
 
 
 class CohortAsked(_Part):

@@ -118,7 +118,7 @@ def record(
     decided: bool,
     now: datetime,
 ) -> None:
-    """Remember that it was asked. `decided`: `decision_id` was made on it, and is no earlier answer."""
+    """Remember that it was asked. `decided`: later ones are held against it, for `decision_id` tells of it."""
     cohort = CohortAsked() if ask.items is None else ask.items.cohort
     conn.execute(
         sa.insert(_QUERY).values(

@@ -74,6 +74,14 @@ def test_a_list_of_names_is_held_against_a_condition(bank: Bank) -> None:
     assert not dry(bank, {"samples": named[:30]}).earlier
 
 
+def test_an_answer_that_tells_nothing_of_a_donor_is_held_against_nothing(bank: Bank) -> None:
+    few = dry(bank, {"samples": codes(bank, 5)})
+    assert few.blind
+    nobody = dry(bank, {"collections": ["col_chb"], "collected": {"last": 1900}})
+    assert not nobody.earlier
+    assert nobody.decision.selection.asked.people == 0
+
+
 def test_the_same_again_is_decided_again(bank: Bank) -> None:
     first, second = (dry(bank, GENOMES) for _ in range(2))
     assert not second.earlier

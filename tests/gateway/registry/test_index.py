@@ -127,7 +127,9 @@ def _cohorts() -> st.SearchStrategy[dict[str, Any]]:
 
     def spans(first: int, last: int) -> st.SearchStrategy[dict[str, int]]:
         number = st.integers(first, last)
-        return st.fixed_dictionaries({}, optional={"first": number, "last": number})
+        return st.fixed_dictionaries({}, optional={"first": number, "last": number}).filter(
+            lambda span: span.get("first", 0) <= span.get("last", 9999)
+        )
 
     leaf = st.fixed_dictionaries(
         {},
@@ -207,6 +209,11 @@ def test_whatever_nobody_knows_is_pointed_at(bank: Bank, cohort, code, pointer) 
         gather(conn, bank, items(["plasma"], **cohort))
     assert error.value.code == code
     assert error.value.errors[0].pointer == f"/items/cohort/{pointer}"
+
+
+def test_a_span_that_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(ValueError, match="ends before it begins"):
+        CohortAsked.model_validate({"age": {"first": 60, "last": 40}})
 
 
 def test_no_deeper_than_said(bank: Bank) -> None:
