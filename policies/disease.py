@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -44,12 +44,15 @@ class ChangedTreeError(DiseaseError):
 class DiseaseTree:
     """The terms (`DOID:…`) of one release with their English labels and direct relatives.
 
-    A directed graph without cycles rather than a tree: 49 terms have several parents.
+    A directed graph without cycles rather than a tree: 49 terms have several parents. Owns a cache of who is
+    related, by term.
     """
 
     labels: Mapping[str, str]
     parents: Mapping[str, frozenset[str]]
     children: Mapping[str, frozenset[str]]
+    _above: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+    _below: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def __contains__(self, term: object) -> bool:
         return term in self.labels
@@ -62,12 +65,12 @@ class DiseaseTree:
     def ancestors(self, term: str) -> frozenset[str]:
         """Every disease that `term` is a kind of, itself excluded. Raises UnknownDiseaseError."""
         self._verify_known(term)
-        return _reached(term, self.parents)
+        return _reached(term, self.parents, self._above)
 
     def descendants(self, term: str) -> frozenset[str]:
         """Every disease that is a kind of `term`, itself excluded. Raises UnknownDiseaseError."""
         self._verify_known(term)
-        return _reached(term, self.children)
+        return _reached(term, self.children, self._below)
 
     def _verify_known(self, term: str) -> None:
         if term not in self.labels:
@@ -107,10 +110,15 @@ def tree() -> DiseaseTree:
     return from_bytes(files("policies").joinpath("data", "HumanDO.tsv").read_bytes())
 
 
-def _reached(start: str, edges: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    found: set[str] = set()
-    ahead = set(edges[start])
-    while ahead:
-        found |= ahead
-        ahead = {further for term in ahead for further in edges[term]} - found
-    return frozenset(found)
+def _reached(
+    start: str, edges: Mapping[str, frozenset[str]], known: dict[str, frozenset[str]]
+) -> frozenset[str]:
+    reached = known.get(start)
+    if reached is None:
+        found: set[str] = set()
+        ahead = set(edges[start])
+        while ahead:
+            found |= ahead
+            ahead = {further for term in ahead for further in edges[term]} - found
+        reached = known[start] = frozenset(found)
+    return reached

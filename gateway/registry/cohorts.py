@@ -12,6 +12,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -130,16 +131,26 @@ class Reduced:
         return sum(g.people for g in self.donor_groups if not counted.isdisjoint(g.strata))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The cohort an ask names, its names resolved: a condition on holdings, also as one on their rows."""
+    """The cohort an ask names, its names resolved: a condition on holdings."""
 
     items: ItemsAsked
     condition: Condition
     named: frozenset[str]  # ids of holdings that some part of it lists
-    where: tuple[sa.ColumnElement[bool], ...]
     collections: Mapping[str, Row[Any]]  # every collection it may reach into, by id
     own: Own
+
+    @cached_property
+    def where(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """The same as a condition on rows: built once, and not at all where the index answers."""
+        h = _HOLDING.c
+        return (
+            h.kind.in_(sorted(set(self.items.kinds))),
+            h.available.is_(True),
+            ledger.tubes_of(self.own),
+            *([] if self.condition == EVERYTHING else [meeting(self.condition)]),
+        )
 
     @property
     def is_list(self) -> bool:
@@ -162,18 +173,10 @@ def resolve(
     """
     naming = Naming(conn, diseases, recall)
     condition = naming.condition(items.cohort, "/items/cohort")
-    h = _HOLDING.c
-    where = [
-        h.kind.in_(sorted(set(items.kinds))),
-        h.available.is_(True),
-        ledger.tubes_of(own),
-        *([] if condition == EVERYTHING else [meeting(condition)]),
-    ]
     return Asked(
         items=items,
         condition=condition,
         named=frozenset(naming.holdings),
-        where=tuple(where),
         collections=naming.collections(items.cohort, "/items/cohort"),
         own=own,
     )
