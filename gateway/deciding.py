@@ -187,7 +187,7 @@ def stands(decision: Decision, accepted: frozenset[str]) -> bool:
 class Answer:
     """One decision and what became of it.
 
-    `blind`: made without donor-level facts; `earlier`: on another cohort, too near to be told apart.
+    `blind`: made without donor-level facts; `earlier`: on a cohort counted before, too near to be told apart.
     """
 
     decision_id: str
@@ -238,6 +238,7 @@ def record(
     *,
     occasion: str,
     request: Request | None = None,
+    earlier: bool = False,
 ) -> Answer:
     """A decision's document, leaf and row, in the caller's transaction."""
     decision, decision_id = prepared.decision, new_id("dec")
@@ -266,6 +267,7 @@ def record(
         as_of=prepared.question.as_of,
         decided_at=entry.time,
         blind=prepared.blind,
+        earlier=earlier,
         request=request,
     )
     row = {
@@ -282,6 +284,7 @@ def record(
         "facts_version": prepared.gathered.facts_version,
         "decided_at": entry.time,
         "law_generation_id": prepared.generation,
+        "earlier": earlier,
     }
     conn.execute(_RECORD, row)
     if request is not None:  # a dry run has no effect that could be undone
@@ -330,6 +333,7 @@ def read_decision(bank: Bank, decision_id: str, *, party_id: str | None) -> Answ
         as_of=row.as_of,
         decided_at=row.decided_at,
         blind=row.blind,
+        earlier=bool(row.earlier),
         request=request,
     )
 

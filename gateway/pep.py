@@ -29,7 +29,6 @@ from gateway.deciding import (
     current,
     prepare,
     prepare_outside,
-    read_decision,
     record,
     stands,
 )
@@ -141,33 +140,27 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
     favourable, so that it is the same whether or not one of them withdrew. A person of the bank asks
     in the place of the organisation whose project it is; the decision stays the bank's own to read.
 
-    A researcher whose cohort differs from one asked of before by fewer than 20 donors gets the answer given
-    then: two counts cannot be taken one from the other. Raises `too_many_requests` once a key has spent the
-    day's dry runs for the project, `busy` while another dry run like this one is being answered.
+    A researcher whose cohort differs by fewer than 20 donors from one that the organisation counted before is
+    answered for that one: two counts cannot be taken one from the other. Raises `too_many_requests` once a
+    key has spent the day's dry runs for the project, `busy` while one too near is counted.
     """
     _verify_until(bank, ask)
     dry = caller.kind == "key"
     asker = caller.party_id if dry else _party_of(bank, ask.project) or caller.party_id
     prepared = await prepare_outside(bank, ask, asker, dry=dry)
-    # Over fewer than 20 donors nothing of a donor is told, so nothing can be taken from it.
-    counts = dry and not prepared.blind and ask.items is not None
-    newest, before = 0, None
-    if counts:
-        newest, before = await asyncio.to_thread(_answered_before, bank, ask, caller.party_id)
+    newest, near = 0, None
+    if dry and _tells(prepared):
+        newest, near = await asyncio.to_thread(_counted_before, bank, prepared)
+        if near is not None:
+            prepared = await prepare_outside(bank, near, asker, dry=dry)
 
     def act(conn: Connection) -> Answer:
+        now_so = replace(current(conn, bank, prepared), party_id=caller.party_id)
         if dry:
             queries.verify_budget(conn, bank, caller.id, ask.project)
-        if counts and queries.newest(conn, ask, caller.party_id) != newest:
-            raise ProblemError(
-                "busy", "another dry run like this one is being answered", retry_after=1
-            )
-        if before is not None:
-            append(conn, bank, caller, "evaluation.repeated", {"decision": before.decision_id})
-            answer = before
-        else:
-            now_so = replace(current(conn, bank, prepared), party_id=caller.party_id)
-            answer = record(conn, bank, caller, now_so, occasion="evaluation")
+            if near is None and _tells(now_so):
+                _verify_alone(conn, bank, now_so, newest)
+        answer = record(conn, bank, caller, now_so, occasion="evaluation", earlier=near is not None)
         if dry:
             queries.record(
                 conn,
@@ -175,7 +168,7 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
                 answer.decision_id,
                 party_id=caller.party_id,
                 key_id=caller.id,
-                decided=counts and before is None,
+                people=_people(now_so) if near is None and _tells(now_so) else None,
                 now=bank.now(),
             )
         return answer
@@ -183,15 +176,35 @@ async def evaluate(bank: Bank, caller: Caller, ask: Ask, reply: Reply) -> Render
     return await commit(bank, reply, act)
 
 
-def _answered_before(bank: Bank, ask: Ask, party_id: str) -> tuple[int, Answer | None]:
-    """The newest dry run like this one, and the answer of one that differs by too few donors, if any."""
+def _verify_alone(conn: Connection, bank: Bank, prepared: Prepared, newest: int) -> None:
+    """Of two too near one another that are asked at the same moment, the second is told to ask again."""
+    party_id, people = prepared.party_id, _people(prepared)
+    if queries.newest(conn, party_id) == newest:
+        return
+    if queries.earlier(conn, bank, prepared.ask, party_id, people=people) is not None:
+        detail = "a cohort that is nearly this one is being counted"
+        raise ProblemError("busy", detail, retry_after=1)
+
+
+def _people(prepared: Prepared) -> int:
+    return sum(group.people for group in prepared.question.donor_groups)
+
+
+def _tells(prepared: Prepared) -> bool:
+    """Whether a dry run tells anything of donors: over fewer than 20 it does not, and of nobody neither."""
+    return not prepared.blind and _people(prepared) > 0
+
+
+def _counted_before(bank: Bank, prepared: Prepared) -> tuple[int, Ask | None]:
+    """The newest dry run of the organisation, and the same ask of a cohort it counted before that is too near."""
+    ask = prepared.ask
     bank.open_index()
     with bank.database.read() as conn:
-        newest = queries.newest(conn, ask, party_id)
-        found = queries.earlier(conn, bank, ask, party_id)
-    if found is None:
+        newest = queries.newest(conn, prepared.party_id)
+        found = queries.earlier(conn, bank, ask, prepared.party_id, people=_people(prepared))
+    if found is None or ask.items is None:
         return newest, None
-    return newest, replace(read_decision(bank, found, party_id=party_id), earlier=True)
+    return newest, ask.model_copy(update={"items": ask.items.model_copy(update={"cohort": found})})
 
 
 def _party_of(bank: Bank, project_id: str) -> str | None:

@@ -657,6 +657,9 @@ class DecisionRow(SQLModel, table=True):
     facts_version: int
     decided_at: datetime = _instant()
     law_generation_id: str | None = None  # None: decided before generations were kept
+    earlier: bool | None = (
+        None  # a dry run answered for a cohort counted before, too near to be told apart
+    )
 
 
 class DecisionRestsOn(SQLModel, table=True):
@@ -672,19 +675,20 @@ class DecisionRestsOn(SQLModel, table=True):
 
 
 class CountQuery(SQLModel, table=True):
-    """A researcher's dry run: what was asked, and the decision that answered it, maybe an earlier one."""
+    """A researcher's dry run: what was counted, and the decision that says how many."""
 
     __tablename__: ClassVar[str] = "count_query"
     n: int | None = Field(default=None, primary_key=True)
     party_id: str
     key_id: str
     project_id: str
-    question: str  # SHA-256 of all that was asked but for the cohort
+    kinds: str  # sorted, a space between two
+    people: int  # asked for, exact
     cohort: str | None = None  # JSON; None: nothing later is held against it
     decision_id: str = Field(foreign_key="decision.id")
     asked_at: datetime = _instant()
     __table_args__ = (
-        Index("ix_count_query_question", "party_id", "question", "asked_at"),
+        Index("ix_count_query_party", "party_id", "asked_at"),
         Index("ix_count_query_key", "key_id", "project_id", "asked_at"),
     )
 

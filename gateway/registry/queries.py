@@ -1,96 +1,134 @@
 """What researchers counted before: so that two counts cannot be taken one from the other.
 
-The rules it keeps: a dry run over a cohort that differs from one the same organisation asked of for the same by
-fewer than 20 donors, and is not the same, gets the earlier answer; a key makes so many dry runs for a project in a
-day, and no more. Conditions are kept, not donors: who met an earlier one is found with the index as it now is.
+The rules it keeps: a dry run over a cohort that differs by fewer than 20 donors from one its organisation counted,
+whatever else was asked then, is answered for that one; a key makes so many dry runs for a project in a day, and no
+more. Conditions are kept, not donors: who met an earlier one is found with the index as it now is.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Iterator
 from datetime import datetime, time, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.bank import Bank, facts_version
+from gateway.bank import Bank, Recall, facts_version
 from gateway.errors import ProblemError
 from gateway.registry.ask import Ask, CohortAsked
 from gateway.registry.index.conditions import Condition
 from gateway.registry.index.there import Outrun
 from gateway.registry.naming import Naming
 from gateway.tables import SHANGHAI, metadata
+from policies.disease import DiseaseTree
 
 _QUERY = metadata.tables["count_query"]
+_DECISION = metadata.tables["decision"]
+_CHANGE = metadata.tables["donor_change"]
 
 #: Fewer donors than that tell of one (design §5).
 SMALL = 20
-#: Earlier questions that one is held against: the newest so many, of so many days.
-_HELD, _DAYS = 200, 90
+#: A question is held against all of so many days; of more than so many it is refused, for that takes long.
+_DAYS, _HELD = 90, 500
 
 
-def question(ask: Ask) -> str:
-    """A digest of all that is asked but for the cohort: only such answers can be told apart by donors."""
-    said = ask.model_dump(mode="json")
-    if said["items"] is not None:
-        del said["items"]["cohort"]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def earlier(
+    conn: Connection, bank: Bank, ask: Ask, party_id: str, *, people: int
+) -> CohortAsked | None:
+    """A cohort counted before from which the asked one differs by too few donors; None if there is none.
 
-
-def earlier(conn: Connection, bank: Bank, ask: Ask, party_id: str) -> str | None:
-    """The decision that answers this question too: its cohort differs by too few donors to be told apart.
-
-    On a reader's connection; `bank.index` is open. Raises `ProblemError` for what the ask names wrongly.
+    On a reader's connection; `bank.index` is open; `people` are those asked for. Raises `ProblemError`
+    `too_many_requests` where it cannot be held against all of them, `busy` where the index has gone on.
     """
     if ask.items is None:
         return None
-    q = _QUERY.c
-    since = bank.now() - timedelta(days=_DAYS)
-    rows = conn.execute(
-        sa.select(q.decision_id, q.cohort)
-        .where(
-            q.party_id == party_id,
-            q.question == question(ask),
-            q.asked_at >= since,
-            q.cohort.is_not(None),
-        )
-        .order_by(q.asked_at.desc(), q.decision_id)
-        .limit(_HELD)
-    ).all()
+    own, version = ask.items.cohort, facts_version(conn)
+    rows = [row for row in _like(conn, bank, party_id, people) if row.cohort != _text(own)]
     if not rows:
         return None
-    kinds, version = frozenset(ask.items.kinds), facts_version(conn)
-    naming = Naming(conn, bank.diseases, bank.remembered.at(conn, version))
-    asked = naming.condition(ask.items.cohort, "/items/cohort")
-    cohorts: list[tuple[str, Condition]] = []
-    for row in rows:
-        try:
-            before = CohortAsked.model_validate_json(row.cohort)
-            cohorts.append((row.decision_id, naming.condition(before, "", deep=1)))
-        except ProblemError:  # it named what is no more: nothing can be taken from it
-            continue
+    read = _Read(conn, bank.diseases, bank.remembered.at(conn, version))
+    asked = (read.condition(own, "/items/cohort"), frozenset(ask.items.kinds))
+    counted = [(before, told, kinds) for row in rows for before, told, kinds in read.again(row)]
     with bank.index.under(conn, version, bank.today()) as speaks:
         if speaks is None:
             raise ProblemError("busy", "the cohort index is not to be had; ask again")
         there, behind = speaks
         try:
-            located = there.located(conn, naming.holdings, behind) if naming.holdings else {}
+            located = there.located(conn, read.named, behind) if read.named else {}
         except Outrun as error:
             raise ProblemError("busy", "the rows have just changed; ask again") from error
-        for decision_id, before_ in cohorts:
-            if 0 < there.differ(asked, before_, kinds, located, most=SMALL) < SMALL:
-                return decision_id
+        for before, told, kinds in counted:
+            if there.near(asked, (told, kinds), located, fewer=SMALL):
+                return before
     return None
 
 
-def newest(conn: Connection, ask: Ask, party_id: str) -> int:
-    """The number of the newest dry run like this one; 0 if there is none."""
-    q = _QUERY.c
-    mine = sa.and_(q.party_id == party_id, q.question == question(ask))
-    return int(
-        conn.execute(sa.select(sa.func.coalesce(sa.func.max(q.n), 0)).where(mine)).scalar_one()
-    )
+class _Read:
+    """Cohorts as conditions. `named` are ids of the holdings that any of them lists."""
+
+    def __init__(self, conn: Connection, diseases: DiseaseTree, recall: Recall) -> None:
+        self._conn, self._diseases, self._recall = conn, diseases, recall
+        self.named: set[str] = set()
+
+    def condition(self, cohort: CohortAsked, pointer: str) -> Condition:
+        """The condition a cohort puts on holdings."""
+        naming = Naming(
+            self._conn, self._diseases, self._recall
+        )  # each may have as many parts as any
+        found = naming.condition(cohort, pointer)
+        self.named |= naming.holdings
+        return found
+
+    def again(self, row: Any) -> Iterator[tuple[CohortAsked, Condition, frozenset[str]]]:
+        """A cohort counted before, with its kinds; nothing if it names what is no more.
+
+        Nobody can count that again, so nothing can be taken from it.
+        """
+        before = CohortAsked.model_validate_json(row.cohort)
+        try:
+            yield before, self.condition(before, ""), frozenset(row.kinds.split())
+        except ProblemError as error:
+            if error.code not in {"unknown_term", "unknown_sample"}:
+                raise
+
+
+def _like(conn: Connection, bank: Bank, party_id: str, people: int) -> list[Any]:
+    """The cohorts an organisation counted that may be near one of so many people, newest first.
+
+    Two that differ by fewer than 20 donors now differed by no more than that and whoever changed since.
+    """
+    q, d, c = _QUERY.c, _DECISION.c, _CHANGE.c
+    changed = (
+        sa.select(sa.func.count()).where(c.version > d.facts_version).correlate(_DECISION)
+    ).scalar_subquery()
+    rows = conn.execute(
+        sa.select(q.cohort, q.kinds)
+        .join(_DECISION, d.id == q.decision_id)
+        .where(
+            q.party_id == party_id,
+            q.asked_at >= bank.now() - timedelta(days=_DAYS),
+            q.cohort.is_not(None),
+            sa.func.abs(q.people - people) < SMALL + changed,
+        )
+        .group_by(q.cohort, q.kinds)
+        .order_by(sa.func.max(q.n).desc())
+        .limit(_HELD + 1)
+    ).all()
+    if len(rows) > _HELD:
+        detail = f"more than {_HELD} cohorts like this one were counted in {_DAYS} days"
+        raise ProblemError("too_many_requests", detail)
+    return list(rows)
+
+
+def _text(cohort: CohortAsked) -> str:
+    return cohort.model_dump_json(exclude_defaults=True)
+
+
+def newest(conn: Connection, party_id: str) -> int:
+    """The number of an organisation's newest dry run; 0 if there is none."""
+    highest = sa.func.coalesce(sa.func.max(_QUERY.c.n), 0)
+    return int(conn.execute(sa.select(highest).where(_QUERY.c.party_id == party_id)).scalar_one())
 
 
 def verify_budget(conn: Connection, bank: Bank, key_id: str, project_id: str) -> None:
@@ -115,18 +153,19 @@ def record(
     *,
     party_id: str,
     key_id: str,
-    decided: bool,
+    people: int | None,
     now: datetime,
 ) -> None:
-    """Remember that it was asked. `decided`: later ones are held against it, for `decision_id` tells of it."""
-    cohort = CohortAsked() if ask.items is None else ask.items.cohort
+    """Remember that it was asked. `people`: how many were counted; None: nothing later is held against it."""
+    counted = people is not None and ask.items is not None
     conn.execute(
         sa.insert(_QUERY).values(
             party_id=party_id,
             key_id=key_id,
             project_id=ask.project,
-            question=question(ask),
-            cohort=cohort.model_dump_json(exclude_defaults=True) if decided else None,
+            kinds=" ".join(sorted(set(ask.items.kinds))) if ask.items else "",
+            people=people or 0,
+            cohort=_text(ask.items.cohort) if counted and ask.items else None,
             decision_id=decision_id,
             asked_at=now,
         )

@@ -119,7 +119,7 @@ class ByIndex:
     """What was counted with the index: enough to find again the holdings of its strata."""
 
     there: There
-    version: int
+    revision: int  # of the index
     counts: Counts
     kinds: frozenset[str]
     linked: NDArray[np.bool_]  # by sheaf: linked otherwise than most
@@ -135,7 +135,7 @@ class ByIndex:
         wanted = frozenset(keys)
         found: list[Row[Any]] = []
         with self.there.door:
-            if self.there.version != self.version:
+            if self.there.revision != self.revision:
                 detail = "the facts have changed since they were counted"
                 raise ProblemError("decision_failed", detail)
             for sheaves, places, keyed in self._spread():
@@ -234,7 +234,7 @@ def by_index(  # noqa: PLR0913 - everything a holding is compared with, each onc
     otherwise[there.sheaves_of(linked)] = True
     found = ByIndex(
         there=there,
-        version=there.version,
+        revision=there.revision,
         counts=counts,
         kinds=kinds,
         linked=otherwise,

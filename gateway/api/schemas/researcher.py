@@ -134,7 +134,7 @@ class DecisionOut(Shape):
 
     `binding` is false for a dry run. `donor_level` is `not_considered` for a researcher's dry run over
     fewer than 20 donors: it is answered as if every donor-level answer were favourable. `cohort` is
-    `earlier` where the answer is one given before, to a cohort that differs by fewer than 20 donors.
+    `earlier` where it is answered for a cohort counted before, which differs by fewer than 20 donors.
     """
 
     object: Literal["decision"] = "decision"

@@ -13,21 +13,23 @@ WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Of what was counted before nobody kept what was asked: it is held against nothing."""
+    """Of what was counted before nobody kept what was asked: nothing is held against it."""
+    op.add_column("decision", sa.Column("earlier", sa.Boolean(), nullable=True))
     op.create_table(
         "count_query",
         sa.Column("n", WHOLE, nullable=False),
         sa.Column("party_id", sa.String(), nullable=False),
         sa.Column("key_id", sa.String(), nullable=False),
         sa.Column("project_id", sa.String(), nullable=False),
-        sa.Column("question", sa.String(), nullable=False),
+        sa.Column("kinds", sa.String(), nullable=False),
+        sa.Column("people", WHOLE, nullable=False),
         sa.Column("cohort", sa.String(), nullable=True),
         sa.Column("decision_id", sa.String(), nullable=False),
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["decision_id"], ["decision.id"]),
         sa.PrimaryKeyConstraint("n"),
     )
-    op.create_index("ix_count_query_question", "count_query", ["party_id", "question", "asked_at"])
+    op.create_index("ix_count_query_party", "count_query", ["party_id", "asked_at"])
     op.create_index("ix_count_query_key", "count_query", ["key_id", "project_id", "asked_at"])
 
 

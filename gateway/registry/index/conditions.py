@@ -41,8 +41,6 @@ class Without:
 
 Condition = Among | Both | Either | Without
 
-#: Flag → the column that says so, of a holding or (pedigree) of its donor.
-FLAGS = ("contains_cells", "extracted_nucleic_acid", "collected_abroad", "pedigree")
 #: What is the same of all holdings of a sheaf.
 _OF_SHEAF = frozenset({"collection", "sex", "pedigree", "donor"})
 

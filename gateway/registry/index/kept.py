@@ -1,9 +1,11 @@
 """The index of one bank in one process: opened from its file or made, brought up to date, kept.
 
-index.open(database, origin, file, today)
-with index.under(conn, version, day) as speaks:     # one at a time
-if speaks is not None:
-there, behind = speaks
+    index.open(database, origin, file, today)
+    with index.under(conn, version, day) as speaks:
+        if speaks is not None:
+            there, behind = speaks
+
+One asks at a time; while it is made, nobody waits for it.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class Index:
         self._since = (0, date.min)  # who began before is not told of all it has seen since
         self._seen: deque[_Seen] = deque()
         self._door = threading.RLock()
+        self._opening = threading.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -77,8 +80,9 @@ class Index:
         From here on the bank notes whose rows change, so that no index need be made anew. `progress` is
         told how many donors were read. Not to be called within a transaction.
         """
-        with self._door:
-            if self._there is not None:
+        # Not behind the door: the writer asks whether there is one, and here the writer is waited for.
+        with self._opening:
+            if self.is_open:
                 return
             b = _BANK.c
             since = (
@@ -93,7 +97,9 @@ class Index:
                     there.read(rows_of(conn), progress)
                     _save(there, file, conn, origin)
             there.door = self._door
-            self._there, self._since = there, (there.version, there.day)
+            with self._door:
+                self._there, self._since = there, (there.version, there.day)
+                self._seen.clear()
 
     @contextmanager
     def under(

@@ -44,6 +44,7 @@ _PLACES = 64  # holdings in one sheaf at the most: a bit for each
 _AT_ONCE = 500  # holdings looked for by one statement
 _CHUNK = 1 << 17  # holdings worked on together
 _TOLD = 100_000  # donors read between two tellings of progress
+_KINDS = 32  # sets of kinds of which is kept what is wanted of each item set
 _FRESH = 1 << 18  # new ids before all are sorted anew
 NEVER = date.max.toordinal()
 
@@ -86,9 +87,6 @@ class Ids:
         self._order = np.argsort(np.frombuffer(self.hashes, np.uint64)).astype(np.uint32)
         self._sorted = np.frombuffer(self.hashes, np.uint64)[self._order]
         self._fresh = {}
-
-    def __len__(self) -> int:
-        return len(self.ends)
 
     def __getitem__(self, number: int) -> str:
         start = self.ends[number - 1] if number else 0
@@ -191,8 +189,11 @@ class There:
         self.of_holdings: dict[tuple[str, str | int], BitMap] = defaultdict(BitMap)
         self.of_sheaves: dict[tuple[str, str | int], BitMap] = defaultdict(BitMap)
         self.changed = 0  # donors read anew since it was saved
+        self.revision = (
+            0  # rises whenever something is read anew: numbers found before are good no more
+        )
         self._drawn: dict[frozenset[str], list[int]] = {}
-        self._all: tuple[_Entries, Selected] | None = None
+        self._all: tuple[_Entries, Selected, Selected] | None = None
 
     def column(self, name: str) -> Whole:
         """A column to compute with; not to be kept, for the index cannot grow while it is."""
@@ -232,6 +233,7 @@ class There:
                 progress(number)
         waiting.flush()
         self._all = None
+        self.revision += 1
 
     def _take(self, rows: Rows, waiting: _Waiting) -> None:
         c = self.columns
@@ -309,28 +311,34 @@ class There:
             case _:
                 assert_never(condition)
 
-    def differ(
+    def near(
         self,
-        one: Condition,
-        other: Condition,
-        kinds: frozenset[str],
+        one: tuple[Condition, frozenset[str]],
+        other: tuple[Condition, frozenset[str]],
         located: Mapping[str, int],
         *,
-        most: int,
-    ) -> int:
-        """How many donors have something of these kinds that meets one condition and not the other.
+        fewer: int,
+    ) -> bool:
+        """Whether two cohorts (each with its kinds) differ, but by fewer donors than that.
 
-        Counted up to `most`.
+        By whoever is in one alone, or by whoever has anything in one alone: people, holdings and units
+        are told, and by none of them may few be counted.
         """
-        found = self.where(one, located, sheaves=False) ^ self.where(other, located, sheaves=False)
-        found &= self.shown & _union([self.of_holdings["kind", kind] for kind in sorted(kinds)])
-        holdings, donors = _numbers_in(found), set[int]()
-        for at in range(0, len(holdings), _AT_ONCE):
-            sheaves = self.column("sheaf")[holdings[at : at + _AT_ONCE]]
-            donors |= set(self.column("donor")[sheaves].tolist())
-            if len(donors) >= most:
-                return most
-        return len(donors)
+        found = [self._holdings(condition, kinds, located) for condition, kinds in (one, other)]
+        differing = self._donors_of(found[0] ^ found[1])
+        among = self._donors_of(found[0]) ^ self._donors_of(found[1])
+        return any(0 < np.count_nonzero(donors) < fewer for donors in (differing, among))
+
+    def _holdings(
+        self, condition: Condition, kinds: frozenset[str], located: Mapping[str, int]
+    ) -> BitMap:
+        of_kinds = _union([self.of_holdings["kind", kind] for kind in sorted(kinds)])
+        return self.where(condition, located, sheaves=False) & of_kinds & self.shown
+
+    def _donors_of(self, holdings: BitMap) -> NDArray[np.bool_]:
+        donors = np.zeros(len(self.columns["turns"]), dtype=bool)
+        donors[self.column("donor")[self.column("sheaf")[_numbers_in(holdings)]]] = True
+        return donors
 
     def _of_donors(self, ids: Iterable[str], *, sheaves: bool) -> BitMap:
         c, found = self.columns, BitMap()
@@ -371,8 +379,7 @@ class There:
             np.array(self.sheaves_of(each), dtype=np.intp) for each in (apart, without)
         )
         if condition == EVERYTHING and not len(special) and not len(left_out):
-            entries, others = self._everybody(c)
-            selected = Selected(np.array(self.live.to_array(), dtype=np.uint32), None)
+            entries, others, selected = self._everybody(c)
         else:
             selected = self._select(condition, kinds, located, c)
             there = np.ones(len(c["donor"]), dtype=bool)
@@ -406,10 +413,7 @@ class There:
         if is_of_sheaf(condition):
             found = self.where(condition, located, sheaves=True) & self.live
             return Selected(_numbers_in(found), None)
-        of_kinds = _union([self.of_holdings["kind", kind] for kind in sorted(kinds)])
-        holdings = _numbers_in(
-            self.where(condition, located, sheaves=False) & of_kinds & self.shown
-        )
+        holdings = _numbers_in(self._holdings(condition, kinds, located))
         if not len(holdings):
             return Selected(holdings, None)
         sheaf_of = c["sheaf"][holdings]
@@ -427,15 +431,14 @@ class There:
             places[~whole] = np.bitwise_or.reduceat(bits, np.cumsum(each) - each)
         return Selected(sheaves, places)
 
-    def _everybody(self, c: Mapping[str, Whole]) -> tuple[_Entries, Selected]:
-        """All donors with one sheaf, and the sheaves of the others: found once between two changes."""
+    def _everybody(self, c: Mapping[str, Whole]) -> tuple[_Entries, Selected, Selected]:
+        """All donors with one sheaf, the sheaves of the others, and all: found once between two changes."""
         if self._all is None:
-            alone = c["alone"].astype(bool)
-            others = np.array(self.live.to_array(), dtype=np.uint32)
-            others = others[~alone[others]]
+            alone, live = c["alone"].astype(bool), _numbers_in(self.live)
             self._all = (
                 self._entries(Selected(np.flatnonzero(alone), None), c),
-                Selected(others, None),
+                Selected(live[~alone[live]], None),
+                Selected(live, None),
             )
         return self._all
 
@@ -475,6 +478,8 @@ class There:
 
     def _draws(self, kinds: frozenset[str]) -> Whole:
         """Item set → the draw of all that is wanted of it."""
+        if len(self._drawn) > _KINDS:
+            self._drawn.clear()
         known = self._drawn.setdefault(kinds, [])
         known += [self._draw(one, 0, kinds) for one in range(len(known), len(self.sets.all))]
         return np.array(known, dtype=np.uint32)
@@ -552,8 +557,10 @@ class There:
             wanted[donor][sheaf].add(place)
         for rows in rows_of(conn, [self.ids[donor] for donor in wanted]):
             for sheaf, held in self._verified(rows):
-                some = wanted[self.columns["donor"][sheaf]].get(sheaf, ())
+                some = wanted[self.columns["donor"][sheaf]].pop(sheaf, ())
                 yield from (held[place][1] for place in sorted(some))
+        if any(wanted.values()):
+            raise Outrun("a donor who is gone")
 
     def _verified(self, rows: Rows) -> Iterator[tuple[int, list[tuple[int, Row[Any]]]]]:
         """The sheaves of a donor as their rows now are, which is as they were."""

@@ -472,6 +472,34 @@ def test_an_index_of_another_past_is_made_anew(
     assert len(read) == 1
 
 
+def test_the_writer_goes_on_while_an_index_is_made(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer asks whether there is an index; whoever makes one waits for the writer: not both."""
+    read, begun, go_on = There.read, threading.Event(), threading.Event()
+
+    def waits(self: There, *how: Any) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        read(self, *how)
+
+    monkeypatch.setattr(There, "read", waits)
+    making = threading.Thread(target=bank.open_index)
+    making.start()
+    assert begun.wait(30)
+    found = bank.database.submit(lambda conn: gather(conn, bank, items(KINDS)).cohort.found)
+    assert found.result(timeout=30) is None
+    bank.database.submit(lambda conn: _withdraw(conn, _somebody(conn))).result(timeout=30)
+    go_on.set()
+    making.join()
+    with bank.database.read() as conn:
+        both(conn, bank, {})
+
+
+def _somebody(conn: Connection) -> str:
+    return str(conn.execute(sa.select(HOLDING.c.donor_id).limit(1)).scalar_one())
+
+
 def test_progress_is_told(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.registry.index.there._TOLD", 10)
     told: list[int] = []
