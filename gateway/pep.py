@@ -202,9 +202,7 @@ def _counted_before(bank: Bank, prepared: Prepared) -> tuple[int, Ask | None]:
     with bank.database.read() as conn:
         newest = queries.newest(conn, prepared.party_id)
         found = queries.earlier(conn, bank, ask, prepared.party_id, people=_people(prepared))
-    if found is None or ask.items is None:
-        return newest, None
-    return newest, ask.model_copy(update={"items": ask.items.model_copy(update={"cohort": found})})
+    return newest, None if found is None else ask.model_copy(update={"items": found})
 
 
 def _party_of(bank: Bank, project_id: str) -> str | None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from gateway.bank import Bank, Recall, facts_version
 from gateway.errors import ProblemError
-from gateway.registry.ask import Ask, CohortAsked
+from gateway.registry.ask import Ask, CohortAsked, ItemsAsked
 from gateway.registry.index.conditions import Condition
 from gateway.registry.index.there import Outrun
 from gateway.registry.naming import Naming
@@ -35,20 +35,21 @@ _DAYS, _HELD = 90, 500
 
 def earlier(
     conn: Connection, bank: Bank, ask: Ask, party_id: str, *, people: int
-) -> CohortAsked | None:
-    """A cohort counted before from which the asked one differs by too few donors; None if there is none.
+) -> ItemsAsked | None:
+    """What to count instead: of a cohort counted before that differs by too few donors; None if none does.
 
     On a reader's connection; `bank.index` is open; `people` are those asked for. Raises `ProblemError`
     `too_many_requests` where it cannot be held against all of them, `busy` where the index has gone on.
     """
     if ask.items is None:
         return None
-    own, version = ask.items.cohort, facts_version(conn)
-    rows = [row for row in _like(conn, bank, party_id, people) if row.cohort != _text(own)]
+    own, version = ask.items, facts_version(conn)
+    same = (_text(own.cohort), _kinds(own))
+    rows = [row for row in _like(conn, bank, party_id, people) if (row.cohort, row.kinds) != same]
     if not rows:
         return None
     read = _Read(conn, bank.diseases, bank.remembered.at(conn, version))
-    asked = (read.condition(own, "/items/cohort"), frozenset(ask.items.kinds))
+    asked = (read.condition(own.cohort, "/items/cohort"), frozenset(own.kinds))
     counted = [(before, told, kinds) for row in rows for before, told, kinds in read.again(row)]
     with bank.index.under(conn, version, bank.today()) as speaks:
         if speaks is None:
@@ -60,7 +61,7 @@ def earlier(
             raise ProblemError("busy", "the rows have just changed; ask again") from error
         for before, told, kinds in counted:
             if there.near(asked, (told, kinds), located, fewer=SMALL):
-                return before
+                return own.model_copy(update={"cohort": before, "kinds": sorted(kinds)})
     return None
 
 
@@ -125,6 +126,10 @@ def _text(cohort: CohortAsked) -> str:
     return cohort.model_dump_json(exclude_defaults=True)
 
 
+def _kinds(items: ItemsAsked) -> str:
+    return " ".join(sorted(set(items.kinds)))
+
+
 def newest(conn: Connection, party_id: str) -> int:
     """The number of an organisation's newest dry run; 0 if there is none."""
     highest = sa.func.coalesce(sa.func.max(_QUERY.c.n), 0)
@@ -163,7 +168,7 @@ def record(
             party_id=party_id,
             key_id=key_id,
             project_id=ask.project,
-            kinds=" ".join(sorted(set(ask.items.kinds))) if ask.items else "",
+            kinds=_kinds(ask.items) if ask.items else "",
             people=people or 0,
             cohort=_text(ask.items.cohort) if counted and ask.items else None,
             decision_id=decision_id,

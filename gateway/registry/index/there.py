@@ -321,13 +321,14 @@ class There:
     ) -> bool:
         """Whether two cohorts (each with its kinds) differ, but by fewer donors than that.
 
-        By whoever is in one alone, or by whoever has anything in one alone: people, holdings and units
-        are told, and by none of them may few be counted.
+        By whoever has anything in one alone; and, of the same kinds, by whoever is in one alone: people,
+        holdings and units are told, and by none of them may few be counted.
         """
-        found = [self._holdings(condition, kinds, located) for condition, kinds in (one, other)]
-        differing = self._donors_of(found[0] ^ found[1])
-        among = self._donors_of(found[0]) ^ self._donors_of(found[1])
-        return any(0 < np.count_nonzero(donors) < fewer for donors in (differing, among))
+        first, second = (self._holdings(*each, located) for each in (one, other))
+        differing = [self._donors_of(first ^ second)]
+        if one[1] == other[1]:
+            differing.append(self._donors_of(first) ^ self._donors_of(second))
+        return any(0 < np.count_nonzero(donors) < fewer for donors in differing)
 
     def _holdings(
         self, condition: Condition, kinds: frozenset[str], located: Mapping[str, int]
