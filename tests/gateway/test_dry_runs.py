@@ -103,6 +103,25 @@ def test_one_tube_of_several_cannot_be_counted_either(bank: Bank) -> None:
     assert dry(bank, GENOMES | {"none_of": [{"samples": [code]}]}, kinds=kinds).earlier
 
 
+def test_much_that_is_left_out_beside_does_not_hide_one_person(bank: Bank) -> None:
+    """Of thirty others one of two holdings is left out: they are counted as people all the same."""
+    held, donor = metadata.tables["holding"], metadata.tables["donor"]
+    one, *others = codes(bank, 40)
+    theirs = (
+        sa.select(held.c.code)
+        .join(donor, donor.c.id == held.c.donor_id)
+        .where(donor.c.code.in_(others), held.c.kind == "clinical")
+        .limit(30)
+    )
+    with bank.database.read() as conn:
+        clinical = list(conn.execute(theirs).scalars())
+    assert len(clinical) >= 20
+    kinds = ("genome", "clinical")
+    dry(bank, GENOMES, kinds=kinds)
+    without = GENOMES | {"none_of": [{"samples": [one, *clinical]}]}
+    assert dry(bank, without, kinds=kinds).earlier
+
+
 def test_what_changed_since_does_not_hide_it(bank: Bank) -> None:
     """Those counted then are no longer as many: held against is what would be counted now."""
     dry(bank, GENOMES)
